@@ -1,0 +1,130 @@
+package pipeline
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/renameio/v2"
+)
+
+// ledgerVersion changes when the meaning of a kept entry does: an older ledger then proves nothing.
+const ledgerVersion = 1
+
+// Ledger is what earlier runs proved: for each stage and target the key of the step, its outputs as they were left,
+// and its result. It is a JSON file that can be deleted at any time; then everything runs again.
+type Ledger struct {
+	path string
+	data ledgerFile
+}
+
+type ledgerFile struct {
+	Version int              `json:"version"`
+	Entries map[string]entry `json:"entries"`
+}
+
+type entry struct {
+	Key     string          `json:"key"`
+	Outputs []output        `json:"outputs"`
+	Result  json.RawMessage `json:"result"`
+	When    time.Time       `json:"when"`
+}
+
+// output is a file as a stage left it. Size and modification time stand for its content: what changes a file in place and
+// sets its time back is not noticed here, `verify` reads every byte.
+type output struct {
+	Path    string    `json:"path"`
+	Size    int64     `json:"size"`
+	ModTime time.Time `json:"mod_time"`
+}
+
+// OpenLedger reads the ledger at path. A missing file, an older version or a damaged one is an empty ledger.
+func OpenLedger(path string) (*Ledger, error) {
+	l := &Ledger{path: path}
+	b, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if err != nil || json.Unmarshal(b, &l.data) != nil || l.data.Version != ledgerVersion {
+		l.data = ledgerFile{}
+	}
+	if l.data.Entries == nil {
+		l.data.Entries = map[string]entry{}
+	}
+	l.data.Version = ledgerVersion
+	return l, nil
+}
+
+// Proven gives the kept result of a step that an earlier run carried out with the same inputs, parameters and versions,
+// if each of its outputs is still the file that it left.
+func (l *Ledger) Proven(stage string, step Step) (json.RawMessage, bool) {
+	e, ok := l.data.Entries[slot(stage, step)]
+	if !ok || e.Key != step.Key() {
+		return nil, false
+	}
+	for _, o := range e.Outputs {
+		fi, err := os.Stat(o.Path)
+		if err != nil || fi.Size() != o.Size || !fi.ModTime().Equal(o.ModTime) {
+			return nil, false
+		}
+	}
+	return e.Result, true
+}
+
+// Keep records a step that succeeded and writes the ledger.
+func (l *Ledger) Keep(stage string, step Step, result any) error {
+	e := entry{Key: step.Key(), When: time.Now().UTC()}
+	for _, p := range step.Outputs {
+		fi, err := os.Stat(p)
+		if err != nil {
+			return err
+		}
+		e.Outputs = append(e.Outputs, output{p, fi.Size(), fi.ModTime()})
+	}
+	var err error
+	if e.Result, err = json.Marshal(result); err != nil {
+		return err
+	}
+	l.data.Entries[slot(stage, step)] = e
+	b, err := json.MarshalIndent(l.data, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(l.path), 0o777); err != nil {
+		return err
+	}
+	return renameio.WriteFile(l.path, b, 0o644)
+}
+
+// Key is the digest of all that shapes the step's result.
+func (s Step) Key() string {
+	b, err := json.Marshal(struct {
+		I []Input
+		P map[string]any
+		V []string
+		O []string
+	}{s.Inputs, s.Params, s.Versions, s.Outputs})
+	if err != nil { // a parameter that JSON cannot hold: such a step is never proven
+		b = fmt.Appendf(nil, "%v %d", err, time.Now().UnixNano())
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// slot is where a step is kept: one entry for a stage with the files that it reads and writes, so that new parameters
+// replace old ones.
+func slot(stage string, step Step) string {
+	names := append([]string{}, step.Outputs...)
+	for _, in := range step.Inputs {
+		names = append(names, in.Name)
+	}
+	b, _ := json.Marshal(names) // strings always marshal
+	sum := sha256.Sum256(b)
+	return stage + "-" + hex.EncodeToString(sum[:8])
+}
