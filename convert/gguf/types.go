@@ -1,5 +1,7 @@
 package gguf
 
+import "strings"
+
 // Type is the element type of a tensor in a GGUF file, by ggml's number.
 type Type uint32
 
@@ -83,3 +85,17 @@ func (t Type) RowBytes(n int64) int64 { return n / types[t].block * types[t].byt
 
 // Quantized tells whether elements share a block.
 func (t Type) Quantized() bool { return types[t].block > 1 }
+
+// ParseType finds a type by ggml's name, in any case: "q4_K", "Q4_K", "bf16", "iq4_nl".
+func ParseType(name string) (Type, bool) {
+	t, ok := byName[strings.ToUpper(name)]
+	return t, ok
+}
+
+var byName = func() map[string]Type {
+	m := make(map[string]Type, len(types))
+	for t, i := range types {
+		m[strings.ToUpper(i.name)] = t
+	}
+	return m
+}()

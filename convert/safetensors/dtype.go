@@ -1,6 +1,7 @@
 // Package safetensors reads the headers of safetensors files and the bytes of their tensors by range.
 //
 // It knows the format only: no architecture, no GGUF. Every refusal names the file and the tensor.
+// Memory grows with the header (at most MaxHeader bytes a file, a few hundred bytes a tensor), never with the weights.
 package safetensors
 
 // DType is the element type of a stored tensor, by its name in the file's header.
@@ -14,7 +15,11 @@ const (
 	BF16    DType = "BF16"
 	F8E4M3  DType = "F8_E4M3"
 	F8E5M2  DType = "F8_E5M2"
-	F8E8M0  DType = "F8_E8M0"
+	F8E8M0  DType = "F8_E8M0" // an exponent without sign and mantissa: the block scales of MX types
+	F6E2M3  DType = "F6_E2M3" // six bits, packed
+	F6E3M2  DType = "F6_E3M2"
+	F4      DType = "F4" // E2M1, two elements a byte
+	C64     DType = "C64"
 	I64     DType = "I64"
 	I32     DType = "I32"
 	I16     DType = "I16"
@@ -25,20 +30,34 @@ const (
 	U8      DType = "U8"
 	Bool    DType = "BOOL"
 	Unknown DType = ""
+
+	F8E4M3FNUZ DType = "F8_E4M3FNUZ"
+	F8E5M2FNUZ DType = "F8_E5M2FNUZ"
 )
 
-var sizes = map[DType]int64{
-	F64: 8, F32: 4, F16: 2, BF16: 2, F8E4M3: 1, F8E5M2: 1, F8E8M0: 1,
-	I64: 8, I32: 4, I16: 2, I8: 1, U64: 8, U32: 4, U16: 2, U8: 1, Bool: 1,
+// The format defines a tensor's size in bits, because of its four- and six-bit types.
+var bits = map[DType]int64{
+	F64: 64, F32: 32, F16: 16, BF16: 16, F8E4M3: 8, F8E5M2: 8, F8E8M0: 8, F8E4M3FNUZ: 8, F8E5M2FNUZ: 8,
+	F6E2M3: 6, F6E3M2: 6, F4: 4, C64: 64,
+	I64: 64, I32: 32, I16: 16, I8: 8, U64: 64, U32: 32, U16: 16, U8: 8, Bool: 8,
 }
 
-// Size is the number of bytes of one element, 0 for a type that the format does not have.
-func (d DType) Size() int64 { return sizes[d] }
+// Bits is the number of bits of one element, 0 for a type that the format does not have.
+func (d DType) Bits() int64 { return bits[d] }
+
+// Size is the number of bytes of one element: 0 for a type that the format does not have, and for the packed
+// types F4, F6_E2M3 and F6_E3M2, whose elements are no whole bytes.
+func (d DType) Size() int64 {
+	if b := bits[d]; b%8 == 0 {
+		return b / 8
+	}
+	return 0
+}
 
 // IsFloat tells whether the type's values are floating-point numbers.
 func (d DType) IsFloat() bool {
 	switch d {
-	case F64, F32, F16, BF16, F8E4M3, F8E5M2:
+	case F64, F32, F16, BF16, F8E4M3, F8E5M2, F8E4M3FNUZ, F8E5M2FNUZ, F8E8M0, F6E2M3, F6E3M2, F4:
 		return true
 	}
 	return false

@@ -1,0 +1,265 @@
+package safetensors
+
+// Which files make a checkpoint, and in which order their tensors come, is the reference's rule (conversion/base.py,
+// index_tensors): an index decides alone, else every file of the family counts; files by name, names by code point.
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+)
+
+// Families of file names, for OpenFamily.
+const (
+	Model        = "model"        // model.safetensors, model-00001-of-00002.safetensors, ...
+	Consolidated = "consolidated" // Mistral's own layout
+)
+
+// Shard is one file of a checkpoint.
+type Shard struct {
+	Name   string
+	Size   int64
+	Header *Header
+	Reader io.ReaderAt
+}
+
+// Tensor is a stored tensor and the file that it stands in.
+type Tensor struct {
+	Entry
+	Shard *Shard
+}
+
+// Checkpoint is a set of open files with checked headers.
+type Checkpoint struct {
+	Shards []*Shard // by name
+	Index  string   // the index file that chose the shards, empty without one
+	Notes  []string // what is odd but harmless: a warning for the user
+
+	tensors []Tensor
+	byName  map[string]int
+	files   []fs.File
+}
+
+// NotFoundError says that a folder holds no safetensors files of the family.
+type NotFoundError struct {
+	Family string
+	Found  []string // weight files of other kinds that are there instead
+}
+
+// Error names what was looked for and what was found instead.
+func (e *NotFoundError) Error() string {
+	s := fmt.Sprintf("no %s*.safetensors and no %[1]s.safetensors.index.json", e.Family)
+	if len(e.Found) > 0 {
+		s += ", only " + strings.Join(e.Found, ", ")
+	}
+	return s
+}
+
+// Hint is the next step for the user.
+func (e *NotFoundError) Hint() string {
+	return "a checkpoint is a folder with model.safetensors, or with model.safetensors.index.json and its parts"
+}
+
+// Is makes the error one of fs.ErrNotExist's kind.
+func (e *NotFoundError) Is(target error) bool { return target == fs.ErrNotExist }
+
+// Open opens the checkpoint in the root of src: the files of model.safetensors.index.json, else every model*.safetensors.
+// The files of src must implement io.ReaderAt. Errors are *NotFoundError, *FormatError, or those of src.
+func Open(src fs.FS) (*Checkpoint, error) { return OpenFamily(src, Model) }
+
+// OpenFamily opens the checkpoint whose file names begin with family. Only the family Model has an index.
+func OpenFamily(src fs.FS, family string) (*Checkpoint, error) {
+	names, err := partNames(src, family)
+	if err != nil {
+		return nil, err
+	}
+	c := &Checkpoint{}
+	var weights map[string]string
+	if family == Model {
+		if weights, err = c.index(src, family+".safetensors.index.json"); err != nil {
+			return nil, err
+		}
+	}
+	if weights != nil {
+		names = files(weights)
+	}
+	if len(names) == 0 {
+		return nil, &NotFoundError{Family: family, Found: otherWeights(src)}
+	}
+	for _, name := range names {
+		if err := c.add(src, name); err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+	}
+	if err := c.join(weights); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// OpenFiles opens the named files as one checkpoint, in this order.
+func OpenFiles(src fs.FS, names ...string) (*Checkpoint, error) {
+	c := &Checkpoint{}
+	for _, name := range names {
+		if err := c.add(src, name); err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+	}
+	if err := c.join(nil); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// Tensors are all tensors in the reference's order: by file, then by name. The slice is shared: do not change it.
+func (c *Checkpoint) Tensors() []Tensor { return c.tensors }
+
+// Lookup finds a tensor by its name.
+func (c *Checkpoint) Lookup(name string) (Tensor, bool) {
+	i, ok := c.byName[name]
+	if !ok {
+		return Tensor{}, false
+	}
+	return c.tensors[i], true
+}
+
+// Bytes is the size of all tensors together.
+func (c *Checkpoint) Bytes() int64 {
+	var n int64
+	for i := range c.tensors {
+		n += c.tensors[i].Size
+	}
+	return n
+}
+
+// Close closes the files. Tensors cannot be read afterwards.
+func (c *Checkpoint) Close() error {
+	var errs []error
+	for _, f := range c.files {
+		errs = append(errs, f.Close())
+	}
+	c.files = nil
+	return errors.Join(errs...)
+}
+
+func (c *Checkpoint) add(src fs.FS, name string) error {
+	f, err := src.Open(name)
+	if err != nil {
+		if c.Index != "" && errors.Is(err, fs.ErrNotExist) {
+			return &FormatError{File: c.Index, Says: fmt.Sprintf("its weight_map names %q, which is missing", name), Err: err,
+				Next: "download the missing part"}
+		}
+		return err
+	}
+	c.files = append(c.files, f)
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	r, ok := f.(io.ReaderAt)
+	if !ok {
+		return bad(name, "", "its source cannot read at an offset")
+	}
+	h, err := ReadHeader(name, r, info.Size())
+	if err != nil {
+		return err
+	}
+	c.Shards = append(c.Shards, &Shard{Name: name, Size: info.Size(), Header: h, Reader: r})
+	return nil
+}
+
+// join lists the tensors of all shards and compares them with the index, if there is one.
+func (c *Checkpoint) join(weights map[string]string) error {
+	total := 0
+	for _, s := range c.Shards {
+		total += len(s.Header.Entries)
+	}
+	c.tensors, c.byName = make([]Tensor, 0, total), make(map[string]int, total)
+	for _, s := range c.Shards {
+		for _, e := range s.Header.Entries {
+			if i, twice := c.byName[e.Name]; twice {
+				return bad(s.Name, e.Name, "it also stands in %q", c.tensors[i].Shard.Name)
+			}
+			c.byName[e.Name] = len(c.tensors)
+			c.tensors = append(c.tensors, Tensor{e, s})
+		}
+	}
+	if weights == nil {
+		return nil
+	}
+	moved := 0
+	for name, file := range weights {
+		i, ok := c.byName[name]
+		if !ok {
+			return c.missing(weights)
+		}
+		if c.tensors[i].Shard.Name != file {
+			moved++
+		}
+	}
+	if len(weights) != len(c.tensors) {
+		return c.extra(weights)
+	}
+	if moved > 0 {
+		c.Notes = append(c.Notes, fmt.Sprintf("%s names another file than the one that holds it for %d of %d tensors; each is there once, so nothing is lost",
+			c.Index, moved, len(weights)))
+	}
+	return nil
+}
+
+func (c *Checkpoint) missing(weights map[string]string) error {
+	var names []string
+	for name := range weights {
+		if _, ok := c.byName[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return bad(weights[names[0]], names[0], "%s promises it here, no part holds it (%d of %d tensors are missing)", c.Index, len(names), len(weights))
+}
+
+func (c *Checkpoint) extra(weights map[string]string) error {
+	var first *Tensor
+	n := 0
+	for i := range c.tensors {
+		if _, ok := weights[c.tensors[i].Name]; !ok {
+			if n++; first == nil {
+				first = &c.tensors[i]
+			}
+		}
+	}
+	return bad(first.Shard.Name, first.Name, "%s does not list it (%d tensors are not listed)", c.Index, n)
+}
+
+// partNames lists the root's files "family*.safetensors", sorted.
+func partNames(src fs.FS, family string) ([]string, error) {
+	list, err := fs.ReadDir(src, ".")
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range list {
+		if n := e.Name(); !e.IsDir() && strings.HasPrefix(n, family) && strings.HasSuffix(n, ".safetensors") {
+			names = append(names, n)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+func otherWeights(src fs.FS) []string {
+	list, _ := fs.ReadDir(src, ".")
+	var names []string
+	for _, e := range list {
+		n := e.Name()
+		for _, ext := range []string{".safetensors", ".bin", ".pth", ".pt", ".gguf", ".onnx", ".h5", ".msgpack"} {
+			if strings.HasSuffix(n, ext) && len(names) < 5 {
+				names = append(names, n)
+			}
+		}
+	}
+	return names
+}
