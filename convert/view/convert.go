@@ -1,0 +1,228 @@
+package view
+
+// Widening to float32 and rounding back. All little-endian, so that the same bytes come out on every platform.
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"quern/convert/safetensors"
+
+	"github.com/x448/float16"
+)
+
+// Widens tells whether Widen knows the type.
+func Widens(d safetensors.DType) bool {
+	switch d {
+	case safetensors.C64, safetensors.F8E4M3FNUZ, safetensors.F8E5M2FNUZ:
+		return false
+	}
+	return d.Size() > 0
+}
+
+// Widen converts len(dst) elements of type d to float32, rounding to nearest even where float32 is too narrow
+// (F64 and the wide integers). Bools are 0 and 1. The error says that the type has no meaning as a number here.
+func Widen(dst []float32, src []byte, d safetensors.DType) error {
+	le := binary.LittleEndian
+	src = src[:int64(len(dst))*d.Size()]
+	switch d {
+	case safetensors.F32:
+		for i := range dst {
+			dst[i] = math.Float32frombits(le.Uint32(src[4*i:]))
+		}
+	case safetensors.BF16:
+		widenBF16(dst, src)
+	case safetensors.F16:
+		for i := range dst {
+			dst[i] = halves[le.Uint16(src[2*i:])]
+		}
+	case safetensors.F64:
+		for i := range dst {
+			dst[i] = float32(math.Float64frombits(le.Uint64(src[8*i:])))
+		}
+	case safetensors.F8E4M3:
+		widenTable(dst, src, &e4m3)
+	case safetensors.F8E5M2:
+		for i := range dst {
+			dst[i] = halves[uint16(src[i])<<8] // E5M2 is the upper byte of a half
+		}
+	case safetensors.F8E8M0:
+		widenTable(dst, src, &e8m0)
+	case safetensors.Bool:
+		for i, b := range src {
+			dst[i] = 0
+			if b != 0 {
+				dst[i] = 1
+			}
+		}
+	default:
+		return widenInts(dst, src, d)
+	}
+	return nil
+}
+
+func widenBF16(dst []float32, src []byte) {
+	for len(dst) >= 4 && len(src) >= 8 {
+		w := binary.LittleEndian.Uint64(src)
+		dst[0] = math.Float32frombits(uint32(w) << 16)
+		dst[1] = math.Float32frombits(uint32(w>>16) << 16)
+		dst[2] = math.Float32frombits(uint32(w>>32) << 16)
+		dst[3] = math.Float32frombits(uint32(w>>48) << 16)
+		dst, src = dst[4:], src[8:]
+	}
+	for i := range dst {
+		dst[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(src[2*i:])) << 16)
+	}
+}
+
+func widenTable(dst []float32, src []byte, table *[256]float32) {
+	for i, b := range src {
+		dst[i] = table[b]
+	}
+}
+
+func widenInts(dst []float32, src []byte, d safetensors.DType) error {
+	le := binary.LittleEndian
+	switch d {
+	case safetensors.U8:
+		for i, b := range src {
+			dst[i] = float32(b)
+		}
+	case safetensors.I8:
+		for i, b := range src {
+			dst[i] = float32(int8(b))
+		}
+	case safetensors.U16:
+		for i := range dst {
+			dst[i] = float32(le.Uint16(src[2*i:]))
+		}
+	case safetensors.I16:
+		for i := range dst {
+			dst[i] = float32(int16(le.Uint16(src[2*i:])))
+		}
+	case safetensors.U32:
+		for i := range dst {
+			dst[i] = float32(le.Uint32(src[4*i:]))
+		}
+	case safetensors.I32:
+		for i := range dst {
+			dst[i] = float32(int32(le.Uint32(src[4*i:])))
+		}
+	case safetensors.U64:
+		for i := range dst {
+			dst[i] = float32(le.Uint64(src[8*i:]))
+		}
+	case safetensors.I64:
+		for i := range dst {
+			dst[i] = float32(int64(le.Uint64(src[8*i:])))
+		}
+	default:
+		return fmt.Errorf("elements of type %s cannot be read as numbers", d)
+	}
+	return nil
+}
+
+// Narrow rounds float32 values to F32, F16 or BF16, to nearest even; a NaN becomes quiet in BF16, as in
+// ggml-impl.h and gguf-py. F64 is exact. The error says that d is none of these.
+func Narrow(dst []byte, src []float32, d safetensors.DType) error {
+	le := binary.LittleEndian
+	switch d {
+	case safetensors.F32:
+		dst = dst[:4*len(src)]
+		for i, v := range src {
+			le.PutUint32(dst[4*i:], math.Float32bits(v))
+		}
+	case safetensors.BF16:
+		dst = dst[:2*len(src)]
+		for i, v := range src {
+			le.PutUint16(dst[2*i:], BF16(v))
+		}
+	case safetensors.F16:
+		dst = dst[:2*len(src)]
+		for i, v := range src {
+			le.PutUint16(dst[2*i:], F16(v))
+		}
+	case safetensors.F64:
+		dst = dst[:8*len(src)]
+		for i, v := range src {
+			le.PutUint64(dst[8*i:], math.Float64bits(float64(v)))
+		}
+	default:
+		return fmt.Errorf("float32 values cannot be rounded to %s", d)
+	}
+	return nil
+}
+
+// Round replaces each value by the nearest one of F16 or BF16; other types leave the values alone.
+func Round(v []float32, d safetensors.DType) {
+	switch d {
+	case safetensors.BF16:
+		for i, x := range v {
+			v[i] = math.Float32frombits(uint32(BF16(x)) << 16)
+		}
+	case safetensors.F16:
+		for i, x := range v {
+			v[i] = halves[F16(x)]
+		}
+	}
+}
+
+// BF16 is the bfloat16 nearest to v, ties to even. A NaN keeps its upper bits and becomes quiet.
+func BF16(v float32) uint16 {
+	u := math.Float32bits(v)
+	if u&0x7FFFFFFF > 0x7F800000 {
+		return uint16(u>>16) | 0x40
+	}
+	return uint16((u + 0x7FFF + u>>16&1) >> 16)
+}
+
+// F16 is the half-precision number nearest to v, ties to even, infinite from 65520 on.
+func F16(v float32) uint16 {
+	u := math.Float32bits(v)
+	if abs := u & 0x7FFFFFFF; abs >= 0x38800000 && abs < 0x477FF000 { // a normal half
+		abs += 0xFFF + abs>>13&1 - 0x38000000
+		return uint16(u>>16&0x8000 | abs>>13)
+	}
+	return uint16(float16.Fromfloat32(v))
+}
+
+// FromF16 is the value of a half-precision number.
+func FromF16(h uint16) float32 { return halves[h] }
+
+// halves is 256 KiB that stay in a core's second-level cache; a table beats the bit work by a factor of two.
+var halves = func() *[1 << 16]float32 {
+	t := new([1 << 16]float32)
+	for i := range t {
+		t[i] = float16.Frombits(uint16(i)).Float32()
+	}
+	return t
+}()
+
+// E4M3 "fn": no infinities, NaN at all ones (OCP 8-bit floating point specification).
+var e4m3 = func() (t [256]float32) {
+	for i := range t {
+		exp, man := i>>3&15, float64(i&7)
+		v := math.Ldexp(1+man/8, exp-7)
+		switch {
+		case i&0x7F == 0x7F:
+			v = math.NaN()
+		case exp == 0:
+			v = math.Ldexp(man/8, -6)
+		}
+		if i&0x80 != 0 {
+			v = math.Copysign(v, -1)
+		}
+		t[i] = float32(v)
+	}
+	return t
+}()
+
+// E8M0: a power of two, NaN at 255 (OCP microscaling specification).
+var e8m0 = func() (t [256]float32) {
+	for i := range t {
+		t[i] = float32(math.Ldexp(1, i-127))
+	}
+	t[255] = float32(math.NaN())
+	return t
+}()
