@@ -1,0 +1,49 @@
+package llamacpp
+
+import (
+	"strings"
+	"sync"
+)
+
+// tail is a writer that keeps the last bytes written to it: a child's or tool's log in bounded memory.
+type tail struct {
+	mu  sync.Mutex
+	buf []byte
+	max int
+}
+
+// keptLog is how much of a log is kept, and shownLines how many of its last lines an error carries.
+const (
+	keptLog    = 64 << 10
+	shownLines = 12
+)
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.max == 0 {
+		t.max = keptLog
+	}
+	t.buf = append(t.buf, p...)
+	if over := len(t.buf) - t.max; over > 0 {
+		t.buf = append(t.buf[:0], t.buf[over:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.buf)
+}
+
+// lines are the last lines that are not empty.
+func (t *tail) lines() []string {
+	var kept []string
+	for _, l := range strings.Split(t.String(), "\n") {
+		if l = strings.TrimRight(l, " \r\t"); l != "" {
+			kept = append(kept, l)
+		}
+	}
+	return kept[max(0, len(kept)-shownLines):]
+}
