@@ -69,15 +69,15 @@ func (f RowFunc) ReadRows(ctx context.Context, dst []byte, lo, hi int64) error {
 	return f(ctx, dst, lo, hi)
 }
 
-// Deferred is a tensor whose making needs values of other tensors: make runs once, when the first rows are asked for,
+// Deferred is a tensor whose making needs values of other tensors: build runs once, when the first rows are asked for,
 // and its result, which must have this type and shape, is kept. For what must be summed before it can be scaled.
-func Deferred(name string, d safetensors.DType, shape []int64, make func(ctx context.Context) (Tensor, error)) Tensor {
-	return Tensor{Name: name, DType: d, Shape: shape, Reader: &deferred{make: make, want: Tensor{Name: name, DType: d, Shape: shape}}}
+func Deferred(name string, d safetensors.DType, shape []int64, build func(ctx context.Context) (Tensor, error)) Tensor {
+	return Tensor{Name: name, DType: d, Shape: shape, Reader: &deferred{build: build, want: Tensor{Name: name, DType: d, Shape: shape}}}
 }
 
 type deferred struct {
-	make func(ctx context.Context) (Tensor, error)
-	want Tensor
+	build func(ctx context.Context) (Tensor, error)
+	want  Tensor
 
 	mu   sync.Mutex
 	done bool
@@ -99,7 +99,7 @@ func (d *deferred) tensor(ctx context.Context) (Tensor, error) {
 	if d.done {
 		return d.t, nil
 	}
-	t, err := d.make(ctx)
+	t, err := d.build(ctx)
 	if err != nil {
 		return Tensor{}, err
 	}
