@@ -1,0 +1,121 @@
+package vocab
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"quern/convert/fault"
+)
+
+// bpeRules are the differences between the families that write a byte-level vocabulary.
+type bpeRules struct {
+	sizes  []string // keys of the configured size; nil: vocab_size
+	raw    bool     // added tokens as they are spelled: no round trip, no guess at control tokens (Dream, LLaDA)
+	spaces bool     // U+2581 stays in user defined tokens (Intern-S1)
+	pinned string   // name of the pre-tokenizer, whatever the tokenizer is
+}
+
+// bpeTokens lists the vocabulary of a byte-level or WordPiece tokenizer and decides its pre-tokenizer.
+// Ids 0 to the configured size; holes are padding.
+func (b *builder) bpeTokens(r bpeRules) ([]token, string, error) {
+	if err := b.load(); err != nil {
+		return nil, "", err
+	}
+	keys := r.sizes
+	if keys == nil {
+		keys = []string{"vocab_size"}
+	}
+	size, ok, err := b.size(keys...)
+	if err != nil {
+		return nil, "", err
+	}
+	if !ok {
+		size = len(b.hf.ids)
+	}
+	if top := b.hf.topID(); top >= size {
+		return nil, "", &fault.Invalid{On: "tokenizer", Says: fmt.Sprintf("the highest token id is %d (%q), the configuration says %d tokens", top, b.hf.texts[int32(top)], size),
+			Next: "vocab_size in config.json must be greater than every token id"}
+	}
+	pre := r.pinned
+	if pre == "" {
+		if pre, err = b.identify(); err != nil {
+			return nil, "", err
+		}
+	}
+	list := padding(size, 0)
+	for id, text := range b.hf.texts {
+		list[id] = token{text, 0, Normal}
+	}
+	for _, a := range b.hf.added {
+		if text, ok := b.hf.texts[a.ID]; ok && text == a.Content {
+			list[a.ID] = b.addedType(a, r)
+		}
+	}
+	return list, pre, nil
+}
+
+// addedType spells an added token as llama.cpp expects it: control and user defined tokens are matched before any
+// normalizer runs, so a token that Hugging Face matches in the raw text goes once through the tokenizer.
+func (b *builder) addedType(a addedState, r bpeRules) token {
+	text := a.Content
+	if !a.Normalized && !r.raw {
+		text = b.hf.roundTrip(text)
+	}
+	switch {
+	case slices.Contains(b.in.Controls, text):
+		return token{text, 0, Control}
+	case a.Special, !r.raw && looksSpecial(text):
+		return token{text, 0, Control}
+	case !r.raw && !r.spaces:
+		text = strings.ReplaceAll(text, "\u2581", " ")
+	}
+	return token{text, 0, UserDefined}
+}
+
+// bpe writes a byte-level vocabulary with its merges.
+func (b *builder) bpe(r bpeRules) error {
+	list, pre, err := b.bpeTokens(r)
+	if err != nil {
+		return err
+	}
+	for _, c := range b.in.Codec {
+		list = append(list, token{c, 0, Control})
+	}
+	model := "gpt2"
+	if r.pinned != "" {
+		model = r.pinned
+	}
+	b.write(model, pre, list, false)
+	return b.finish(specialOptions{merges: true})
+}
+
+// wordPiece writes a BERT vocabulary: pieces that begin a word get U+2581, continuations lose their ##.
+func (b *builder) wordPiece() error {
+	list, pre, err := b.bpeTokens(bpeRules{})
+	if err != nil {
+		return err
+	}
+	b.typeCount()
+	for i, t := range list {
+		if t.typ == Control {
+			continue
+		}
+		if rest, ok := strings.CutPrefix(t.text, "##"); ok {
+			list[i].text = rest
+		} else {
+			list[i].text = "\u2581" + t.text
+		}
+	}
+	b.write("bert", pre, list, false)
+	return b.finish(specialOptions{tokens: len(list)})
+}
+
+// typeCount writes the number of token types (segments) of a BERT-like model.
+func (b *builder) typeCount() {
+	n := int64(1)
+	if v, ok := integer(b.in.Config["type_vocab_size"]); ok {
+		n = v
+	}
+	b.kv.set(keyTypeCount, uint32(n))
+}

@@ -1,0 +1,204 @@
+package vocab
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"quern/convert/fault"
+)
+
+// mistralFormat is Kind Mistral: the checkpoint's own template file counts. A Hugging Face checkpoint that has only
+// tekken.json is read in the same way without it.
+func (b *builder) mistralFormat() error { return b.readMistral(true) }
+
+func (b *builder) mistral() error { return b.readMistral(false) }
+
+// tekkenFile is Mistral's own file format.
+type tekkenFile struct {
+	Config struct {
+		Size     int64  `json:"default_vocab_size"`
+		Specials int64  `json:"default_num_special_tokens"`
+		Version  string `json:"version"`
+		Pattern  string `json:"pattern"`
+	} `json:"config"`
+	Vocab []struct {
+		Rank  int64  `json:"rank"`
+		Bytes []byte `json:"token_bytes"`
+	} `json:"vocab"`
+	Specials []struct {
+		Rank int64  `json:"rank"`
+		Text string `json:"token_str"`
+	} `json:"special_tokens"`
+}
+
+// tekkenSpecials are the special tokens of files that list none. Source: mistral-common, Tekkenizer.
+var tekkenSpecials = []string{"<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]",
+	"[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[TOOL_CALLS]", "[IMG]", "<pad>", "[IMG_BREAK]", "[IMG_END]", "[PREFIX]",
+	"[MIDDLE]", "[SUFFIX]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]"}
+
+// mistralFile finds the tokenizer as mistral-common does: tekken.json before SentencePiece, the last version first.
+func mistralFile(src fs.FS) (string, error) {
+	var found []string
+	for _, pattern := range []string{"tekken.json", "tokenizer.model*", "*.model.v*"} {
+		names, err := fs.Glob(src, pattern)
+		if err != nil {
+			return "", err
+		}
+		found = append(found, names...)
+	}
+	if slices.Contains(found, "tekken.json") {
+		return "tekken.json", nil
+	}
+	slices.Sort(found)
+	if len(found) == 0 {
+		return "", &fault.Unsupported{On: "tokenizer", Says: "neither tekken.json nor tokenizer.model.v* is in the checkpoint"}
+	}
+	return found[len(found)-1], nil
+}
+
+func (b *builder) readMistral(native bool) error {
+	name, err := mistralFile(b.src)
+	if err != nil {
+		return err
+	}
+	if name != "tekken.json" {
+		return b.mistralPieces(name, native)
+	}
+	raw, err := read(b.src, name)
+	if err != nil {
+		return err
+	}
+	var file tekkenFile
+	if err := json.Unmarshal(raw, &file); err != nil {
+		return &fault.Invalid{On: name, Says: "not Mistral's tokenizer format", Err: err}
+	}
+	texts, ranks, err := tekkenTokens(&file)
+	if err != nil {
+		return err
+	}
+	b.kv.set(keyModel, "gpt2")
+	b.kv.set(keyPre, "tekken") // by the format, whatever its pattern
+	b.out.Pre = &Identity{Pre: "tekken", How: HowFormat, Proven: true}
+	merges, err := ranks.mergesSplit()
+	if err != nil {
+		return err
+	}
+	b.kv.set(keyMerges, merges)
+	id := func(text string) int { return slices.Index(texts, text) }
+	types := make([]int32, len(texts))
+	for i := range types {
+		if types[i] = Normal; int64(i) < file.Config.Specials {
+			types[i] = Control
+		}
+	}
+	// Scores are written as integers here: the reference's zeros are.
+	if err := b.mistralIDs(id("<s>"), id("</s>"), id("<unk>"), id("<pad>")); err != nil {
+		return err
+	}
+	return b.mistralRest(texts, make([]int32, len(texts)), types, file.Config.Version, "-tekken", native)
+}
+
+// tekkenTokens lists the special tokens, filled up by number, and the ranks behind them.
+func tekkenTokens(f *tekkenFile) ([]string, *ranks, error) {
+	bad := func(format string, args ...any) error {
+		return &fault.Invalid{On: "tekken.json", Says: fmt.Sprintf(format, args...)}
+	}
+	inner := f.Config.Size - f.Config.Specials
+	if f.Config.Specials < 0 || f.Config.Size > maxTokens || inner < 256 || inner > int64(len(f.Vocab)) {
+		return nil, nil, bad("vocabulary of %d with %d special tokens, from %d ranks", f.Config.Size, f.Config.Specials, len(f.Vocab))
+	}
+	var texts []string
+	for _, s := range f.Specials {
+		texts = append(texts, s.Text)
+	}
+	if f.Specials == nil {
+		texts = slices.Clone(tekkenSpecials)
+	}
+	if int64(len(texts)) > f.Config.Specials {
+		return nil, nil, bad("%d special tokens, the configuration says %d", len(texts), f.Config.Specials)
+	}
+	for i := int64(len(texts)); i < f.Config.Specials; i++ {
+		texts = append(texts, fmt.Sprintf("<SPECIAL_%d>", i))
+	}
+	r := &ranks{rank: make(map[string]int, inner)}
+	for i, v := range f.Vocab[:inner] {
+		if v.Rank != int64(i) || i < 256 && (len(v.Bytes) != 1 || v.Bytes[0] != byte(i)) {
+			return nil, nil, bad("entry %d has rank %d and %d bytes; ranks must count up, and the first 256 be the bytes", i, v.Rank, len(v.Bytes))
+		}
+		if !r.add(string(v.Bytes), i) {
+			return nil, nil, bad("entry %d is there twice", i)
+		}
+		texts = append(texts, byteText(string(v.Bytes)))
+	}
+	return texts, r, nil
+}
+
+func (b *builder) mistralIDs(bos, eos, unk, pad int) error {
+	if pad < 0 {
+		pad = eos
+	}
+	for _, v := range []struct {
+		key, name string
+		id        int
+	}{{keyBOS, "<s>", bos}, {keyEOS, "</s>", eos}, {keyUNK, "<unk>", unk}, {keyPAD, "<pad>", pad}} {
+		if v.id < 0 {
+			return &fault.Invalid{On: "tokenizer", Says: "no token " + v.name}
+		}
+		b.kv.set(v.key, uint32(v.id))
+	}
+	return nil
+}
+
+// mistralRest writes what follows the special ids: the tokens come after them in this format.
+func (b *builder) mistralRest(texts []string, scores any, types []int32, version, flavour string, native bool) error {
+	b.kv.set(keyTokens, texts)
+	b.kv.set(keyScores, scores)
+	b.kv.set(keyTypes, types)
+	b.kv.set(b.in.Arch+".vocab_size", uint32(len(texts)))
+	b.kv.set(keyAddBOS, true)
+	b.kv.set(keyAddEOS, false)
+	text, found, err := readText(b.src, "chat_template.jinja")
+	if err != nil {
+		return err
+	}
+	switch {
+	case native && found:
+		b.kv.set(keyTemplate, text)
+	case version == "v1":
+		b.kv.set(keyTemplate, "mistral-v1") // names of templates that llama.cpp has built in
+	case version == "v3", version == "v7":
+		b.kv.set(keyTemplate, "mistral-"+version+flavour)
+	default:
+		if found {
+			b.kv.set(keyTemplate, text)
+		}
+		b.withoutTemplate()
+	}
+	return nil
+}
+
+// mistralPieces reads tokenizer.model.v3 and its like; the version stands in the file's name.
+func (b *builder) mistralPieces(name string, native bool) error {
+	m, _, err := openPieces(b.src, name)
+	if err != nil {
+		return err
+	}
+	version := "v1"
+	if ext := path.Ext(name); strings.HasPrefix(ext, ".v") {
+		version, _, _ = strings.Cut(ext[1:], "m")
+	}
+	b.kv.set(keyModel, "llama")
+	texts, scores, types := make([]string, len(m.pieces)), make([]float32, len(m.pieces)), make([]int32, len(m.pieces))
+	for i, p := range m.pieces {
+		texts[i], scores[i], types[i] = p.text, p.score, p.typ
+	}
+	id := func(text string) int { return slices.Index(texts, text) }
+	if err := b.mistralIDs(id("<s>"), id("</s>"), id("<unk>"), -1); err != nil {
+		return err
+	}
+	return b.mistralRest(texts, scores, types, version, "", native)
+}

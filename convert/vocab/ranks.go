@@ -1,0 +1,281 @@
+package vocab
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"regexp"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+
+	"quern/convert/fault"
+)
+
+// ranks is a vocabulary of byte strings whose rank is both the id and the priority of the merge that makes it.
+type ranks struct {
+	rank  map[string]int
+	order []string // by first appearance in the file
+}
+
+func (r *ranks) add(s string, rank int) bool {
+	if _, ok := r.rank[s]; ok {
+		return false
+	}
+	r.rank[s] = rank
+	r.order = append(r.order, s)
+	return true
+}
+
+// readRanks reads a tiktoken file: base64 and rank on each line.
+func readRanks(name string, b []byte) (*ranks, error) {
+	r := &ranks{rank: map[string]int{}}
+	sc := bufio.NewScanner(bytes.NewReader(b))
+	for n := 1; sc.Scan(); n++ {
+		words := strings.Fields(sc.Text())
+		if len(words) == 0 {
+			continue
+		}
+		bad := func(err error) error {
+			return &fault.Invalid{On: fmt.Sprintf("%s: line %d", name, n), Says: "not a token in base64 and its rank", Err: err}
+		}
+		if len(words) != 2 {
+			return nil, bad(fmt.Errorf("%d words", len(words)))
+		}
+		text, err := base64.StdEncoding.DecodeString(words[0])
+		if err != nil || len(text) == 0 || len(text) > maxRankBytes {
+			return nil, bad(err)
+		}
+		rank, err := strconv.Atoi(words[1])
+		if err != nil || rank < 0 || rank >= maxTokens {
+			return nil, bad(err)
+		}
+		if !r.add(string(text), rank) {
+			return nil, bad(fmt.Errorf("the token is there twice"))
+		}
+	}
+	if err := sc.Err(); err != nil {
+		return nil, &fault.Invalid{On: name, Says: "not a file of ranks", Err: err}
+	}
+	return r, nil
+}
+
+// maxRankBytes bounds one token: taking it apart costs the square of its length.
+const maxRankBytes = 4096
+
+// merges takes every token apart by the merges of lower rank: two parts are its merge. Tokens that fall into other than
+// two parts have none; strict makes them an error.
+func (r *ranks) merges(name string, strict bool) ([]string, error) {
+	var out []string
+	for _, t := range r.order {
+		if len(t) == 1 {
+			continue
+		}
+		parts := r.apart(t)
+		if len(parts) == 2 {
+			out = append(out, byteText(parts[0])+" "+byteText(parts[1]))
+		} else if strict {
+			return nil, &fault.Invalid{On: name, Says: fmt.Sprintf("token %d falls into %d parts, want 2", r.rank[t], len(parts))}
+		}
+	}
+	return out, nil
+}
+
+// apart merges the bytes of t by ascending rank as long as the rank is below t's own; the leftmost of equals first.
+func (r *ranks) apart(t string) []string {
+	limit := r.rank[t]
+	parts := make([]string, len(t))
+	for i := range parts {
+		parts[i] = t[i : i+1]
+	}
+	for {
+		at, low := -1, limit
+		for i := 0; i+1 < len(parts); i++ {
+			if n, ok := r.rank[parts[i]+parts[i+1]]; ok && n < low {
+				at, low = i, n
+			}
+		}
+		if at < 0 {
+			return parts
+		}
+		parts[at] += parts[at+1]
+		parts = slices.Delete(parts, at+1, at+2)
+	}
+}
+
+// mergesSplit lists for every token all ways to cut it into two known tokens, by the ranks of the parts. Ranks count
+// up from 0 here, and the first 256 are the bytes.
+func (r *ranks) mergesSplit() ([]string, error) {
+	var out []string
+	for id, t := range r.order {
+		if id < 256 {
+			continue
+		}
+		var cuts []int
+		for i := 1; i < len(t); i++ {
+			_, left := r.rank[t[:i]]
+			_, right := r.rank[t[i:]]
+			if left && right {
+				cuts = append(cuts, i)
+			}
+		}
+		if len(cuts) == 0 {
+			return nil, &fault.Invalid{On: "tekken.json", Says: fmt.Sprintf("the token of rank %d cannot be merged from two others", id)}
+		}
+		sort.SliceStable(cuts, func(a, b int) bool {
+			la, lb := r.rank[t[:cuts[a]]], r.rank[t[:cuts[b]]]
+			if la != lb {
+				return la < lb
+			}
+			return r.rank[t[cuts[a]:]] < r.rank[t[cuts[b]:]]
+		})
+		for _, i := range cuts {
+			out = append(out, byteText(t[:i])+" "+byteText(t[i:]))
+		}
+	}
+	return out, nil
+}
+
+// byteLetters spells a byte as the letter that byte-level vocabularies use for it: printable Latin-1 stands for
+// itself, the others follow from U+0100 on. Source: the GPT-2 vocabulary.
+var byteLetters = func() (t [256]rune) {
+	next := rune(256)
+	for b := range t {
+		if b >= '!' && b <= '~' || b >= 0xa1 && b <= 0xac || b >= 0xae {
+			t[b] = rune(b)
+		} else {
+			t[b] = next
+			next++
+		}
+	}
+	return t
+}()
+
+func byteText(s string) string {
+	var out strings.Builder
+	for i := range len(s) {
+		out.WriteRune(byteLetters[s[i]])
+	}
+	return out.String()
+}
+
+// rankFamily is a family whose special tokens stand in the Python code of its checkpoints: they follow the ranks.
+type rankFamily struct {
+	file     string
+	named    []string // the first special tokens
+	numbered string   // pattern of the others, by their count
+	count    int      // how many of the published models have
+	counted  *regexp.Regexp
+	absolute bool   // numbered by id, and tokenizer_config.json names some
+	pre      string // the pre-tokenizer of the published class
+	pattern  string // its splitter
+}
+
+// The published tokenization files. What they count is read from the checkpoint's copy where it has one, as a fact, not
+// as code.
+var (
+	extras = regexp.MustCompile(`<\|extra_\{i\}\|>.{0,20}for i in range\((\d{1,6})\)`)
+
+	qwenFamily = rankFamily{file: "qwen.tiktoken", pre: "qwen2", named: []string{"<|endoftext|>", "<|im_start|>", "<|im_end|>"},
+		numbered: "<|extra_%d|>", count: 205, counted: extras, pattern: splitQwen}
+	hunyuanFamily = rankFamily{file: "hy.tiktoken", pre: "hunyuan", named: []string{"<|endoftext|>", "<|startoftext|>", "<|bos|>", "<|eos|>", "<|pad|>"},
+		numbered: "<|extra_%d|>", count: 205, counted: extras, pattern: splitHunyuan}
+	kimiFamily = rankFamily{file: "tiktoken.model", pre: "kimi-k2", numbered: "<|reserved_token_%d|>", count: 256, absolute: true,
+		counted: regexp.MustCompile(`num_reserved_special_tokens\s*=\s*(\d{1,6})`), pattern: splitKimi}
+)
+
+// rankVocab is a vocabulary of ranks with its special tokens.
+type rankVocab struct {
+	*ranks
+	special map[string]int
+}
+
+func (b *builder) openRanks(f rankFamily) (*rankVocab, error) {
+	raw, err := read(b.src, f.file)
+	if err != nil {
+		return nil, err
+	}
+	if raw == nil {
+		return nil, &fault.Unsupported{On: f.file, Says: "not in the checkpoint, and this family's vocabulary is read from it"}
+	}
+	r, err := readRanks(f.file, raw)
+	if err != nil {
+		return nil, err
+	}
+	count, err := b.specialCount(f)
+	if err != nil {
+		return nil, err
+	}
+	v := &rankVocab{r, map[string]int{}}
+	next := len(r.order)
+	for _, t := range f.named {
+		v.special[t] = next
+		next++
+	}
+	names := map[int]string{}
+	if f.absolute {
+		added, err := configAdded(b.src)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range added {
+			names[int(a.id)] = a.Content
+		}
+	}
+	for i := range count {
+		name := fmt.Sprintf(f.numbered, i)
+		if f.absolute {
+			name = fmt.Sprintf(f.numbered, next)
+			if n, ok := names[next]; ok {
+				name = n
+			}
+		}
+		v.special[name] = next
+		next++
+	}
+	return v, nil
+}
+
+// specialCount finds how many numbered special tokens the checkpoint's tokenization file defines.
+func (b *builder) specialCount(f rankFamily) (int, error) {
+	files, err := globTokenization(b.src)
+	if err != nil {
+		return 0, err
+	}
+	for _, name := range files {
+		text, err := read(b.src, name)
+		if err != nil {
+			return 0, err
+		}
+		if m := f.counted.FindSubmatch(text); m != nil {
+			n, err := strconv.Atoi(string(m[1]))
+			return n, err
+		}
+	}
+	return f.count, nil
+}
+
+// list spells the vocabulary by id up to size.
+func (v *rankVocab) list(file string, size int) ([]token, error) {
+	out := padding(size, 0)
+	place := func(text string, id int, typ TokenType) error {
+		if id >= size {
+			return &fault.Invalid{On: file, Says: fmt.Sprintf("token %q has the id %d, the configuration says %d tokens", text, id, size)}
+		}
+		out[id] = token{text, 0, typ}
+		return nil
+	}
+	for _, t := range v.order {
+		if err := place(byteText(t), v.rank[t], Normal); err != nil {
+			return nil, err
+		}
+	}
+	for t, id := range v.special {
+		if err := place(t, id, Control); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
