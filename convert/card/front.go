@@ -1,0 +1,244 @@
+package card
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v4"
+
+	"quern/convert/fault"
+)
+
+const readme = "README.md"
+
+// maxCard bounds the model card; the longest on the Hub, with thousands of results in model-index, have some MB.
+const maxCard = 16 << 20
+
+// entry is a value of the front matter with the line of its key in README.md.
+type entry struct {
+	v    any
+	line int
+}
+
+// front is the front matter of a model card.
+type front map[string]entry
+
+// problem is something in a card that the reference would stop at.
+type problem struct {
+	line int // in README.md, 0 when unknown
+	key  string
+	says string
+}
+
+func (p problem) where() string {
+	on := readme
+	if p.line > 0 {
+		on += ":" + strconv.Itoa(p.line)
+	}
+	if p.key != "" {
+		on += ": " + p.key
+	}
+	return on
+}
+
+func (p problem) err() error {
+	return &fault.Invalid{On: p.where(), Says: p.says, Next: "correct the model card, or convert without --strict to leave the key out"}
+}
+
+// readFront reads the front matter of a model card. What cannot be read is a problem and is left out, the other
+// keys are kept: where the YAML is broken, every top-level key is read by itself.
+// Source of the format: gguf-py/gguf/metadata.py, load_model_card.
+func readFront(data []byte) (front, []problem) {
+	var problems []problem
+	text := string(data)
+	if !utf8.ValidString(text) {
+		problems = append(problems, problem{says: "not UTF-8"})
+		text = strings.ToValidUTF8(text, "\uFFFD")
+	}
+	lines := splitLines(text)
+	if len(lines) == 0 || lines[0] != "---" {
+		return nil, problems
+	}
+	lines = lines[1:]
+	for i, l := range lines {
+		if l == "---" {
+			lines = lines[:i]
+			break
+		}
+	}
+	body := prepare(lines)
+	pairs, err := parse(body)
+	if err == nil {
+		f, more := values(pairs, 1)
+		return f, append(problems, more...)
+	}
+	line, says := place(err)
+	problems = append(problems, problem{line: line, says: "the front matter is no YAML: " + says})
+	f := front{}
+	for _, b := range blocks(lines) {
+		pairs, err := parse(prepare(lines[b.from:b.to]))
+		if err != nil {
+			line, says := place(err)
+			problems = append(problems, problem{line: line + b.from, key: b.key, says: "no YAML: " + says})
+			continue
+		}
+		part, more := values(pairs, b.from+1)
+		problems = append(problems, more...)
+		for k, v := range part {
+			f[k] = v
+		}
+	}
+	return f, problems
+}
+
+// prepare is what the reference does to the text before it is YAML: `- no` is Norwegian, a tab is two spaces.
+func prepare(lines []string) string {
+	body := strings.Join(lines, "\n") + "\n"
+	return strings.ReplaceAll(strings.ReplaceAll(body, "- no\n", "- \"no\"\n"), "\t", "  ")
+}
+
+// unseen tells whether a card seems to have front matter that does not count, as it is not on the first line.
+func unseen(data []byte) bool {
+	rest := bytes.TrimLeftFunc(bytes.TrimPrefix(data, []byte("\ufeff")), unicode.IsSpace)
+	return len(rest) < len(data) && bytes.HasPrefix(rest, []byte("---\n"))
+}
+
+// splitLines is Python's splitlines: eleven characters and one pair end a line.
+func splitLines(s string) []string {
+	var lines []string
+	start := 0
+	for i, c := range s {
+		if i < start {
+			continue // the newline of a pair
+		}
+		switch c {
+		case '\n', '\r', '\v', '\f', 0x1c, 0x1d, 0x1e, 0x85, 0x2028, 0x2029:
+			lines = append(lines, s[start:i])
+			start = i + utf8.RuneLen(c)
+			if c == '\r' && strings.HasPrefix(s[start:], "\n") {
+				start++
+			}
+		}
+	}
+	if start < len(s) {
+		lines = append(lines, s[start:])
+	}
+	return lines
+}
+
+// parse reads one YAML document; its pairs are nil when it is no mapping.
+func parse(body string) ([]pair, error) {
+	l, err := yaml.NewLoader(strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	var doc, more yaml.Node
+	if err := l.Load(&doc); errors.Is(err, io.EOF) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	if err := l.Load(&more); err == nil {
+		return nil, errors.New("a second document")
+	} else if !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if err := anchors(&doc, map[string]bool{}); err != nil {
+		return nil, err
+	}
+	root := &doc
+	for root.Kind == yaml.DocumentNode && len(root.Content) > 0 {
+		root = root.Content[0]
+	}
+	if root.Kind != yaml.MappingNode {
+		_, err := new(reader).value(root, 0)
+		return nil, err
+	}
+	if root.Style&yaml.TaggedStyle != 0 && root.Tag != "!!map" {
+		_, err := new(reader).value(root, 0)
+		return nil, err
+	}
+	return new(reader).flatten(root, 0)
+}
+
+// anchors refuses a name that stands twice, as PyYAML does.
+func anchors(n *yaml.Node, seen map[string]bool) error {
+	if n.Kind == yaml.AliasNode {
+		return nil
+	}
+	if n.Anchor != "" {
+		if seen[n.Anchor] {
+			return fmt.Errorf("line %d: the anchor %q stands twice", n.Line, n.Anchor)
+		}
+		seen[n.Anchor] = true
+	}
+	for _, c := range n.Content {
+		if err := anchors(c, seen); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// values resolves the top-level keys; a value that is none is a problem of its key alone.
+func values(pairs []pair, offset int) (front, []problem) {
+	f, r := front{}, new(reader)
+	var problems []problem
+	for _, p := range pairs {
+		line := p.key.Line + offset
+		key, err := r.value(p.key, 0)
+		name, _ := key.(string)
+		var v any
+		if err == nil {
+			v, err = r.value(p.value, 0)
+		}
+		switch {
+		case err != nil:
+			problems = append(problems, problem{line: line, key: p.key.Value, says: err.Error()})
+		case name != "":
+			f[name] = entry{v, line}
+		}
+	}
+	return f, problems
+}
+
+var reLine = regexp.MustCompile(`^(?:yaml: )?line (\d+): `)
+
+// place takes the line out of the parser's message and makes it README.md's, in which the body starts at line 2.
+func place(err error) (int, string) {
+	says := err.Error()
+	m := reLine.FindStringSubmatch(says)
+	if m == nil {
+		return 0, strings.TrimPrefix(says, "yaml: ")
+	}
+	n, _ := strconv.Atoi(m[1])
+	return n + 1, says[len(m[0]):]
+}
+
+type block struct {
+	key      string
+	from, to int // lines of the body
+}
+
+var reTop = regexp.MustCompile(`^(["']?)([^\s#\-"'][^:"']*)["']?\s*:(\s|$)`)
+
+// blocks cuts a body at its top-level keys.
+func blocks(lines []string) []block {
+	var out []block
+	for i, l := range lines {
+		if m := reTop.FindStringSubmatch(l); m != nil {
+			out = append(out, block{m[2], i, len(lines)})
+			if n := len(out) - 2; n >= 0 {
+				out[n].to = i
+			}
+		}
+	}
+	return out
+}
