@@ -1,0 +1,395 @@
+package arch
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"quern/convert/fault"
+	"quern/convert/gguf"
+	"quern/convert/view"
+)
+
+// Build is one conversion in the making: tensors on their way through an entry's rules, then metadata.
+type Build struct {
+	*Env
+	Outputs  []Output
+	Dropped  []Dropped
+	Warnings []string
+
+	FileTypeNumber uint32 // general.file_type where it is not that of the options, 0 = it is
+
+	meta    metadata
+	early   metadata
+	groups  map[groupKey]*group
+	dropped map[string]bool
+	used    map[string]bool   // source tensors that reached an output or a group
+	taken   map[string]string // GGUF name -> source
+	unknown []unknown
+	fusions map[string]*fusion
+	fusable map[string]int // block and suffix -> how many of query, key and value there are
+
+	sourceNames []string // of the checkpoint's tensors, after renames
+}
+
+// Output is a tensor of the file and what it is made of.
+type Output struct {
+	Name   string
+	Type   gguf.Type
+	View   view.Tensor // shape outermost first; rows in any type that can be widened to Type
+	Source string      // the last tensor of the checkpoint that went into it; empty for a generated one
+	Role   string      // of tables/tensors.txt; empty where a rule gave a name of its own
+	Raw    bool        // View yields the bytes of Type already
+}
+
+// Dropped is a tensor of the checkpoint that goes nowhere.
+type Dropped struct{ Name, Reason string }
+
+type unknown struct{ source, name string }
+
+// New prepares a conversion: it takes over entries by configuration, applies Config steps, counts blocks and renames.
+func New(e *Env) (*Build, error) {
+	if e.Arch.NextN != nil && !e.Arch.MTP || !e.Arch.MTP && (e.Options.NoMTP || e.Options.MTPOnly) {
+		if e.Options.NoMTP || e.Options.MTPOnly {
+			return nil, &fault.Unsupported{On: e.HF, Says: "its multi-token prediction layers cannot be left out or taken alone"}
+		}
+	}
+	if e.Options.FuseGateUp && !e.Arch.FuseGateUp {
+		return nil, &fault.Unsupported{On: e.HF, Says: "llama.cpp does not load this architecture with the experts' gate and up in one tensor",
+			Next: "leave --fuse-gate-up-exps out"}
+	}
+	b := &Build{Env: e, dropped: map[string]bool{}, used: map[string]bool{}, taken: map[string]string{}}
+	for range len(entries) { // each entry hands over at most once
+		if err := b.configure(); err != nil {
+			return nil, err
+		}
+		next, err := b.handOver()
+		if err != nil {
+			return nil, err
+		}
+		if next == nil {
+			break
+		}
+		b.Env.Arch = next
+	}
+	b.GGUF = b.Env.Arch.GGUF
+	if err := b.countBlocks(); err != nil {
+		return nil, err
+	}
+	var err error
+	b.names, err = newNames(b.GGUF, b.Blocks)
+	return b, err
+}
+
+func (b *Build) configure() error {
+	b.GGUF = b.Env.Arch.GGUF
+	m := &Meta{Env: b.Env, b: b}
+	if err := m.run(b.Env.Arch.Config); err != nil {
+		return err
+	}
+	b.Env = m.Env
+	return nil
+}
+
+func (b *Build) handOver() (*Arch, error) {
+	for _, c := range b.Env.Arch.Switch {
+		ok, err := b.Truth(c.If)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			return c.To, nil
+		}
+	}
+	return nil, nil
+}
+
+// defaultBlocks are the keys of most families. Source: conversion/base.py, TextModel.
+var defaultBlocks = Cfg("n_layers", "num_hidden_layers", "n_layer", "num_layers")
+
+func (b *Build) countBlocks() error {
+	x := b.Env.Arch.Blocks
+	if x == nil {
+		x = defaultBlocks
+	}
+	n, err := b.Int(x)
+	if err != nil {
+		return err
+	}
+	more, err := b.nextLayers()
+	if err != nil {
+		return err
+	}
+	if n < 0 || n > maxBlocks || more < 0 || more > maxBlocks {
+		return &fault.Invalid{On: "config.json: " + x.String(), Says: fmt.Sprintf("%d layers, at most %d are converted", n+more, maxBlocks)}
+	}
+	b.Blocks = n + more
+	return nil
+}
+
+// Convert takes the checkpoint's tensors through the rules. Order: generated tensors, then the checkpoint's.
+func (b *Build) Convert() error {
+	sources, err := b.sources()
+	if err != nil {
+		return err
+	}
+	for _, it := range sources {
+		b.sourceNames = append(b.sourceNames, it.Name)
+	}
+	if err := b.generate(); err != nil {
+		return err
+	}
+	for _, it := range sources {
+		if hasSuffix(it.Name, ".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq") {
+			b.drop(it.Source, "computed at run time")
+			continue
+		}
+		it.Block = blockOf(it.Name)
+		if err := b.through(b.Env.Arch.Tensors, it); err != nil {
+			return err
+		}
+	}
+	if err := b.unknownError(); err != nil {
+		return err
+	}
+	return b.unfinished()
+}
+
+// sources renames and drops by the entry's Names. A name that two tensors get belongs to the later one, at the earlier
+// one's place, as in the reference's dictionary.
+func (b *Build) sources() ([]Item, error) {
+	var out []Item
+	at := map[string]int{}
+	for _, t := range b.Env.Tensors {
+		items, err := b.pass(b.Env.Arch.Names, Item{Name: t.Name, View: t, Source: t.Name, Block: blockOf(t.Name)})
+		if err != nil {
+			return nil, err
+		}
+		for _, it := range items {
+			if i, twice := at[it.Name]; twice {
+				b.drop(out[i].Source, "has the same name as "+it.Source)
+				out[i] = it
+				continue
+			}
+			at[it.Name] = len(out)
+			out = append(out, it)
+		}
+	}
+	return out, nil
+}
+
+func (b *Build) generate() error {
+	for _, g := range b.Env.Arch.Extra {
+		ok, err := b.Truth(g.If)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		items, err := g.Make(b)
+		if err != nil {
+			return err
+		}
+		for _, it := range items {
+			it.Block = blockOf(it.Name)
+			if err := b.through(b.Env.Arch.Tensors, it); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// pass takes one tensor through a list of rules, each of which may make several.
+func (b *Build) pass(rules Rules, it Item) ([]Item, error) {
+	items := []Item{it}
+	for i := range rules {
+		r := &rules[i]
+		var next []Item
+		for _, it := range items {
+			ok := r.matches(it.Name)
+			if ok && r.If != nil {
+				var err error
+				if ok, err = b.blockEnv(it.Block).Truth(r.If); err != nil {
+					return nil, err
+				}
+			}
+			if !ok {
+				next = append(next, it)
+				continue
+			}
+			made, err := r.op.apply(b, it)
+			if err != nil {
+				return nil, err
+			}
+			next = append(next, made...)
+		}
+		if items = next; len(items) == 0 {
+			break
+		}
+	}
+	return items, nil
+}
+
+// blockEnv is the environment with the block's number under the key "block", for rules that differ by block.
+func (b *Build) blockEnv(block int64) *Env { return b.Env.with(BlockKey, block) }
+
+// BlockKey is where expressions in rules find the number of the block at hand.
+const BlockKey = "(block)"
+
+func (b *Build) through(rules Rules, it Item) error {
+	b.used[it.Source] = true
+	items, err := b.pass(rules, it)
+	if err != nil {
+		return err
+	}
+	for _, it := range items {
+		if err := b.emit(it); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// emit names a tensor by its role, fuses it where that is asked for, and makes it an output.
+func (b *Build) emit(it Item) error {
+	id, name, ok := b.names.Map(it.Name)
+	if !ok {
+		if id, name, ok = b.ownName(it.Name); !ok && it.Final {
+			name = it.Name
+		} else if !ok {
+			b.unknown = append(b.unknown, unknown{it.Source, it.Name})
+			return nil
+		}
+	}
+	it.Name = name
+	id, fused, err := b.fuse(id, it)
+	if err != nil {
+		return err
+	}
+	for _, it := range fused {
+		if err := b.output(id, it); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownName accepts the GGUF name of one of the architecture's roles that has no checkpoint name: only rules make it.
+func (b *Build) ownName(name string) (id, full string, ok bool) {
+	base := strings.TrimSuffix(strings.TrimSuffix(name, ".weight"), ".bias")
+	block := blockOf(name)
+	for id := range b.names.has {
+		if own, ok := b.names.Of(id, block); ok && own == base {
+			return id, name, true
+		}
+	}
+	return "", "", false
+}
+
+func (b *Build) output(id string, it Item) error {
+	if first, twice := b.taken[it.Name]; twice {
+		return &fault.Invalid{On: it.Source, Says: fmt.Sprintf("it would be %s, which %s is already", it.Name, first)}
+	}
+	b.taken[it.Name] = it.Source
+	typ, err := b.outputType(it.Name, it.Block, it.View.Shape)
+	if err != nil {
+		return err
+	}
+	b.Outputs = append(b.Outputs, Output{Name: it.Name, Type: typ, View: it.View, Source: it.Source, Role: id})
+	return nil
+}
+
+// Emit adds an output whose type is decided already; raw says that the view yields the bytes of that type.
+func (b *Build) Emit(name string, typ gguf.Type, v view.Tensor, source string, raw bool) error {
+	if first, twice := b.taken[name]; twice {
+		return &fault.Invalid{On: source, Says: fmt.Sprintf("it would be %s, which %s is already", name, first)}
+	}
+	b.taken[name] = source
+	b.used[source] = true
+	b.Outputs = append(b.Outputs, Output{Name: name, Type: typ, View: v, Source: source, Raw: raw})
+	return nil
+}
+
+func (b *Build) drop(source, reason string) {
+	if source == "" || b.dropped[source] {
+		return
+	}
+	b.dropped[source] = true
+	b.Dropped = append(b.Dropped, Dropped{source, reason})
+}
+
+// maxShown bounds how many unknown tensors an error lists.
+const maxShown = 3
+
+func (b *Build) unknownError() error {
+	if len(b.unknown) == 0 {
+		return nil
+	}
+	var texts []string
+	for _, u := range b.unknown[:min(len(b.unknown), maxShown)] {
+		s := u.source
+		if near := b.names.Nearest(u.name); near != "" {
+			s += " (nearest known: " + near + ")"
+		}
+		texts = append(texts, s)
+	}
+	if n := len(b.unknown) - len(texts); n > 0 {
+		texts = append(texts, fmt.Sprintf("and %d more", n))
+	}
+	return &fault.Unsupported{On: b.GGUF, Says: fmt.Sprintf("no place for %d of %d tensors: %s", len(b.unknown), len(b.Env.Tensors), strings.Join(texts, ", ")),
+		Next: "is the class name in config.json right? --as NAME converts a checkpoint as another class"}
+}
+
+// Early is the metadata that stands right after general.architecture.
+func (b *Build) Early() ([]gguf.KV, error) {
+	m := &Meta{Env: b.Env, b: b}
+	keep := b.meta
+	b.meta = b.early
+	err := m.run(b.Env.Arch.Early)
+	b.early, b.meta = b.meta, keep
+	return b.early.kvs, err
+}
+
+// Metadata is the architecture's metadata in order, after Early's.
+func (b *Build) Metadata() ([]gguf.KV, error) {
+	m := &Meta{Env: b.Env, b: b}
+	if err := m.run(b.Env.Arch.Keys); err != nil {
+		return nil, err
+	}
+	return b.meta.kvs, nil
+}
+
+// Steps makes metadata of a list of keys alone, such as VocabLate.
+func (b *Build) Steps(keys Keys) ([]gguf.KV, error) {
+	keep := b.meta
+	b.meta = metadata{}
+	err := (&Meta{Env: b.Env, b: b}).run(keys)
+	kvs := b.meta.kvs
+	b.meta = keep
+	return kvs, err
+}
+
+// Mapped lists the tensors of the checkpoint that are part of an output, in the checkpoint's order.
+func (b *Build) Mapped() []string {
+	var out []string
+	for i := range b.Env.Tensors {
+		if n := b.Env.Tensors[i].Name; b.used[n] && !b.dropped[n] {
+			out = append(out, n)
+		}
+	}
+	return slices.Clip(out)
+}
+
+func hasSuffix(name string, ends ...string) bool {
+	return slices.ContainsFunc(ends, func(e string) bool { return strings.HasSuffix(name, e) })
+}
+
+// fileType is general.file_type.
+func (b *Build) fileType() uint32 {
+	if b.FileTypeNumber != 0 {
+		return b.FileTypeNumber
+	}
+	return b.Options.Type.Number()
+}

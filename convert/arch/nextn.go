@@ -1,0 +1,91 @@
+package arch
+
+import (
+	"fmt"
+	"strings"
+
+	"quern/convert/fault"
+)
+
+// NextN declares multi-token prediction layers that stand behind the last block of the checkpoint, under the numbers that
+// follow. --no-mtp drops them, --mtp keeps them and what they share with the trunk.
+type NextN struct {
+	Layers Expr     // how many; nil value: none
+	Trunk  Expr     // number of the trunk's blocks; nil: num_hidden_layers
+	Shared []string // tensors that --mtp keeps too
+}
+
+// sharedTensors is what most families' prediction layers share with the trunk.
+var sharedTensors = []string{"model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"}
+
+func (n *NextN) trunk() Expr {
+	if n.Trunk != nil {
+		return n.Trunk
+	}
+	return Cfg("num_hidden_layers")
+}
+
+// nextLayers is how many blocks the prediction layers add.
+func (b *Build) nextLayers() (int64, error) {
+	n := b.Env.Arch.NextN
+	if n == nil || b.Options.NoMTP {
+		return 0, nil
+	}
+	v, err := Else(n.Layers, 0).Eval(b.Env)
+	if err != nil {
+		return 0, err
+	}
+	i, ok := integer(v)
+	if !ok || !i.IsInt64() {
+		return 0, &fault.Invalid{On: "config.json: " + n.Layers.String(), Says: "an integer is needed, not " + show(v)}
+	}
+	return i.Int64(), nil
+}
+
+// NextNRule drops by --mtp and --no-mtp; an entry with NextN puts it behind its other Names.
+func NextNRule(n *NextN) Rule {
+	return Code("*", "keep or drop the prediction layers (--mtp, --no-mtp)", func(b *Build, it Item) ([]Item, error) {
+		if !b.Options.NoMTP && !b.Options.MTPOnly {
+			return []Item{it}, nil
+		}
+		trunk, err := b.Int(n.trunk())
+		if err != nil {
+			return nil, err
+		}
+		rest, ok := strings.CutPrefix(it.Name, "model.layers.")
+		num, _, _ := strings.Cut(rest, ".")
+		extra := ok && isDigits(num) && blockOf(it.Name) >= trunk
+		switch {
+		case extra && b.Options.NoMTP:
+			b.drop(it.Source, "--no-mtp leaves the prediction layers out")
+			return nil, nil
+		case b.Options.MTPOnly && !extra && !n.shares(it.Name):
+			b.drop(it.Source, "--mtp takes the prediction layers alone")
+			return nil, nil
+		}
+		return []Item{it}, nil
+	})
+}
+
+func (n *NextN) shares(name string) bool {
+	shared := n.Shared
+	if shared == nil {
+		shared = sharedTensors
+	}
+	for _, s := range shared {
+		if s == name {
+			return true
+		}
+	}
+	return false
+}
+
+// NextNCount is how many prediction layers are written, nil for none: the value of nextn_predict_layers.
+func NextNCount(layers Expr) Expr {
+	return Fn(fmt.Sprintf("%s unless --no-mtp", layers), func(e *Env) (any, error) {
+		if e.Options.NoMTP {
+			return nil, nil
+		}
+		return layers.Eval(e)
+	})
+}

@@ -1,0 +1,209 @@
+package arch
+
+import (
+	"fmt"
+	"io"
+	"path"
+	"runtime"
+	"slices"
+	"strings"
+
+	"quern/convert/vocab"
+)
+
+// Arch is what a family declares about one architecture. Fields that stay empty are those of Base.
+type Arch struct {
+	Base   *Arch    // the entry that this one extends
+	HF     []string // class names in config.json; never inherited
+	GGUF   string   // general.architecture, which also names the set of roles in tables/roles.txt
+	Family string   // name of the file that declares it, without .go; set by Register
+	Note   string   // what a user should know, such as why the reference cannot convert it; shown by `quern archs`
+
+	Config  Keys       // Let and Fail steps that come before everything else
+	Switch  []Case     // other entries that take over, by the configuration
+	Blocks  Expr       // number of blocks; nil: as most families say it
+	NextN   *NextN     // multi-token prediction layers after the last block
+	Names   Rules      // over the names in the checkpoint: renames and drops, before any order is looked at
+	Extra   []Generate // tensors that are not in the checkpoint; they come first
+	Tensors Rules      // over the tensors in order
+	Force   []Force    // types of tensors that the general rules do not give
+
+	Early Keys // keys that stand right after general.architecture: those that the reference sets while it reads tensors
+	Keys  Keys // the architecture's keys, general.file_type among them
+
+	Vocab      vocab.Kind
+	VocabCases []VocabCase                    // other kinds, by the checkpoint
+	VocabInput func(*Env, *vocab.Input) error // what the kind takes from the family beside the configuration
+	VocabEarly Keys                           // keys before the vocabulary's own
+	VocabLate  Keys                           // and after
+
+	Odd []string // roles whose shape or presence is not what the configuration lets expect
+
+	FuseGateUp bool // --fuse-gate-up-exps works
+	MTP        bool // --mtp and --no-mtp work
+}
+
+// Case hands a checkpoint over to another entry.
+type Case struct {
+	If Expr
+	To *Arch
+}
+
+// VocabCase is another kind of vocabulary where the condition holds.
+type VocabCase struct {
+	If   Expr
+	Kind vocab.Kind
+}
+
+// Generate makes a tensor that the checkpoint does not have. A view without a reader writes none.
+type Generate struct {
+	Doc  string
+	If   Expr
+	Make func(*Build) ([]Item, error)
+}
+
+// registry is filled while the package is initialised and never changes afterwards.
+var registry = map[string]*Arch{}
+
+// Register completes an entry from its base and makes it known under its class names. A name that is registered twice, or
+// a role, key or pattern that the tables do not know, is a mistake in the source: TestRegistry finds it.
+func Register(a Arch) *Arch {
+	if base := a.Base; base != nil {
+		a = inherit(a, base)
+	}
+	if _, file, _, ok := runtime.Caller(1); ok {
+		a.Family = strings.TrimSuffix(path.Base(file), ".go")
+	}
+	for _, name := range a.HF {
+		if registry[name] != nil {
+			duplicates = append(duplicates, name)
+		}
+		registry[name] = &a
+	}
+	entries = append(entries, &a)
+	return &a
+}
+
+var (
+	entries    []*Arch  // in the order of registration, those without class names too
+	duplicates []string // class names that were registered twice; must stay empty
+)
+
+// inherit fills the empty fields of an entry from its base.
+func inherit(a Arch, base *Arch) Arch {
+	or(&a.GGUF, base.GGUF)
+	or(&a.Blocks, base.Blocks)
+	or(&a.NextN, base.NextN)
+	or(&a.Vocab, base.Vocab)
+	list(&a.Config, base.Config)
+	list(&a.Switch, base.Switch)
+	list(&a.Names, base.Names)
+	list(&a.Extra, base.Extra)
+	list(&a.Tensors, base.Tensors)
+	list(&a.Force, base.Force)
+	list(&a.Early, base.Early)
+	list(&a.Keys, base.Keys)
+	list(&a.VocabCases, base.VocabCases)
+	list(&a.VocabEarly, base.VocabEarly)
+	list(&a.VocabLate, base.VocabLate)
+	list(&a.Odd, base.Odd)
+	if a.VocabInput == nil {
+		a.VocabInput = base.VocabInput
+	}
+	a.MTP = a.MTP || base.MTP
+	return a
+}
+
+func or[T comparable](field *T, base T) {
+	var zero T
+	if *field == zero {
+		*field = base
+	}
+}
+
+// list inherits a list that is nil; an empty one, such as Rules{}, means none.
+func list[S ~[]E, E any](field *S, base S) {
+	if *field == nil {
+		*field = base
+	}
+}
+
+// Lookup finds the entry of a class name.
+func Lookup(hf string) (*Arch, bool) {
+	a, ok := registry[hf]
+	return a, ok
+}
+
+// ClassNames lists every registered class name, sorted.
+func ClassNames() []string {
+	names := make([]string, 0, len(registry))
+	for n := range registry {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Find gives the entries whose class name or GGUF name is name.
+func Find(name string) []*Arch {
+	var out []*Arch
+	for _, a := range entries {
+		if a.GGUF == name || slices.Contains(a.HF, name) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// WriteRules prints an entry as a table that reads like its declaration.
+func (a *Arch) WriteRules(w io.Writer) error {
+	var s strings.Builder
+	fmt.Fprintf(&s, "%s   %s\n", a.GGUF, strings.Join(a.HF, ", "))
+	if a.Note != "" {
+		fmt.Fprintf(&s, "  note    %s\n", a.Note)
+	}
+	section(&s, "config", a.Config)
+	for _, c := range a.Switch {
+		fmt.Fprintf(&s, "  switch  to %s if %s\n", c.To.GGUF, c.If)
+	}
+	section(&s, "names", a.Names)
+	for _, g := range a.Extra {
+		fmt.Fprintf(&s, "  extra   %s\n", g.Doc)
+	}
+	section(&s, "tensors", a.Tensors)
+	for _, f := range a.Force {
+		fmt.Fprintf(&s, "  type    %s: %s\n", f.Match, f.typeText())
+	}
+	section(&s, "early", a.Early)
+	section(&s, "keys", a.Keys)
+	fmt.Fprintf(&s, "  vocab   %s\n", a.Vocab)
+	for _, c := range a.VocabCases {
+		fmt.Fprintf(&s, "  vocab   %s if %s\n", c.Kind, c.If)
+	}
+	section(&s, "vocab", a.VocabEarly.Then(a.VocabLate...))
+	_, err := io.WriteString(w, s.String())
+	return err
+}
+
+func (f Force) typeText() string {
+	if f.Follow {
+		return "the file's"
+	}
+	return f.Type.String()
+}
+
+func section[T fmt.Stringer](s *strings.Builder, name string, steps []T) {
+	for _, step := range steps {
+		fmt.Fprintf(s, "  %-8s%s\n", name, step)
+	}
+}
+
+// VocabKind is the kind of vocabulary of this checkpoint.
+func (b *Build) VocabKind() (vocab.Kind, error) {
+	for _, c := range b.Env.Arch.VocabCases {
+		if ok, err := b.Truth(c.If); ok || err != nil {
+			return c.Kind, err
+		}
+	}
+	return b.Env.Arch.Vocab, nil
+}
