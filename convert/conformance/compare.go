@@ -113,7 +113,9 @@ func Compare(want, got *File, t Tolerance) error {
 	c.tensors(want.Tensors, got.Tensors)
 	c.value("version", want.Version, got.Version)
 	if len(t.Without) == 0 {
-		c.value("data offset", want.DataOffset, got.DataOffset)
+		if len(want.Tensors) > 0 { // a file of metadata alone may end before its padding
+			c.value("data offset", want.DataOffset, got.DataOffset)
+		}
 		c.value("size", want.Size, got.Size)
 	}
 	if t.none() && want.SHA256 != "" && got.SHA256 != "" {

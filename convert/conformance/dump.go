@@ -35,12 +35,13 @@ func Planned(p *gguf.Plan) *File {
 
 // Written is a written file as data. It reads the file twice: once for the whole's digest, once tensor by tensor.
 func Written(name string, r io.ReaderAt, size int64) (*File, error) {
-	p, err := readPlan(r, size)
+	in, err := gguf.Read(name, r, size)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, err
 	}
+	p := &in.Plan
 	f := Planned(p)
-	f.Name = name
+	f.Name, f.Version, f.Size = name, in.Version, size
 	if f.SHA256, err = digest(r, 0, size); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
