@@ -97,6 +97,10 @@ func (m *meta) drop(p problem) error {
 	if m.in.Strict {
 		return p.err()
 	}
+	if p.whole {
+		m.warn(p.where(), p.says+"; its keys are read one by one")
+		return nil
+	}
 	m.warn(p.where(), p.says+"; left out")
 	return nil
 }
@@ -166,7 +170,7 @@ func (m *meta) cardValue(k key, f front) error {
 			continue
 		}
 		if _, err := k.kind.typed(e.v); err != nil && !m.in.Strict {
-			_ = m.drop(problem{e.line, name, err.Error()}) // a warning
+			_ = m.drop(problem{line: e.line, key: name, says: err.Error()}) // a warning
 			continue
 		}
 		m.put(k.name, e.v, problem{line: e.line, key: name}.where())
@@ -189,7 +193,7 @@ func (m *meta) cardList(k key, f front) error {
 		}
 		both := slices.Concat(all, more)
 		if _, err := array(both); err != nil && !m.in.Strict {
-			_ = m.drop(problem{e.line, name, err.Error()}) // a warning
+			_ = m.drop(problem{line: e.line, key: name, says: err.Error()}) // a warning
 			continue
 		}
 		all = both
@@ -274,10 +278,10 @@ func (m *meta) readGeneration() error {
 			continue
 		}
 		if _, err := k.kind.typed(v); err != nil && !m.in.Strict {
-			m.warn(generation, k.gen[0]+": "+err.Error()+"; left out")
+			m.warn(generation+": "+k.gen[0], err.Error()+"; left out")
 			continue
 		}
-		m.put(k.name, v, generation)
+		m.put(k.name, v, generation+": "+k.gen[0])
 	}
 	return nil
 }

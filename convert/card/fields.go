@@ -197,6 +197,12 @@ func array(v any) (any, error) {
 		})
 	}
 	if i < len(l) {
+		for j, v := range l { // a text is rarely the wrong one
+			if _, ok := v.(string); !ok {
+				i = j
+				break
+			}
+		}
 		return nil, fmt.Errorf("%s at place %d of the list, all must be texts (or all of one kind)", describe(l[i]), i+1)
 	}
 	return out, nil

@@ -35,6 +35,8 @@ type problem struct {
 	line int // in README.md, 0 when unknown
 	key  string
 	says string
+
+	whole bool // of the front matter, whose keys are then read one by one
 }
 
 func (p problem) where() string {
@@ -80,13 +82,13 @@ func readFront(data []byte) (front, []problem) {
 		return f, append(problems, more...)
 	}
 	line, says := place(err)
-	problems = append(problems, problem{line: line, says: "the front matter is no YAML: " + says})
+	problems = append(problems, problem{line: line, says: "the front matter is no YAML: " + says, whole: true})
 	f := front{}
 	for _, b := range blocks(lines) {
 		pairs, err := parse(prepare(lines[b.from:b.to]))
 		if err != nil {
 			line, says := place(err)
-			problems = append(problems, problem{line: line + b.from, key: b.key, says: "no YAML: " + says})
+			problems = append(problems, problem{line: max(line, 2) + b.from, key: b.key, says: "no YAML: " + says})
 			continue
 		}
 		part, more := values(pairs, b.from+1)
@@ -175,7 +177,7 @@ func anchors(n *yaml.Node, seen map[string]bool) error {
 	}
 	if n.Anchor != "" {
 		if seen[n.Anchor] {
-			return fmt.Errorf("line %d: the anchor %q stands twice", n.Line, n.Anchor)
+			return &yaml.LoadError{Message: fmt.Sprintf("the anchor %q stands twice", n.Anchor), Mark: yaml.Mark{Line: n.Line}}
 		}
 		seen[n.Anchor] = true
 	}
@@ -209,17 +211,21 @@ func values(pairs []pair, offset int) (front, []problem) {
 	return f, problems
 }
 
-var reLine = regexp.MustCompile(`^(?:yaml: )?line (\d+): `)
-
-// place takes the line out of the parser's message and makes it README.md's, in which the body starts at line 2.
+// place takes line and message out of the parser's error; the line is README.md's, in which the body starts at 2.
+// Where a construct is not closed, the line on which it starts tells more than the one on which that shows.
 func place(err error) (int, string) {
-	says := err.Error()
-	m := reLine.FindStringSubmatch(says)
-	if m == nil {
-		return 0, strings.TrimPrefix(says, "yaml: ")
+	var at *yaml.LoadError
+	if !errors.As(err, &at) {
+		return 0, strings.TrimPrefix(err.Error(), "yaml: ")
 	}
-	n, _ := strconv.Atoi(m[1])
-	return n + 1, says[len(m[0]):]
+	line := at.Mark.Line
+	if at.ContextMark.Line > 0 && !strings.Contains(at.ContextMsg, "block") {
+		line = at.ContextMark.Line
+	}
+	if line == 0 {
+		return 0, at.Message
+	}
+	return line + 1, at.Message
 }
 
 type block struct {
