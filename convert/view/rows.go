@@ -95,6 +95,10 @@ func Columns(t Tensor, lo, hi int64) (Tensor, error) { return Slice(t, -1, lo, h
 
 // Split cuts a dimension into parts of these sizes, which must add up to it.
 func Split(t Tensor, axis int, sizes ...int64) ([]Tensor, error) {
+	a, ok := t.axis(axis)
+	if !ok {
+		return nil, invalid(t, "split of dimension %d, its shape is %v", axis, t.Shape)
+	}
 	out := make([]Tensor, 0, len(sizes))
 	at := int64(0)
 	for _, n := range sizes {
@@ -104,7 +108,7 @@ func Split(t Tensor, axis int, sizes ...int64) ([]Tensor, error) {
 		}
 		out, at = append(out, s), at+n
 	}
-	if a, _ := t.axis(axis); at != t.Shape[a] {
+	if at != t.Shape[a] {
 		return nil, invalid(t, "split of dimension %d into %v, which has %d", axis, sizes, t.Shape[a])
 	}
 	return out, nil
