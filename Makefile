@@ -1,0 +1,60 @@
+# quern: `make demo` runs the main job on the built-in model, `make test` runs everything that a change must pass.
+# Nothing else is needed on a fresh machine but Go, a C-less toolchain and the package registries.
+
+GO          ?= go
+export CGO_ENABLED = 0
+STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+RUNTIME      = bin/quern runtime install
+SRC         := $(shell find cmd pipeline stages hfclient convert quantize -name '*.go' -o -name '*.s' -o -name '*.json' -o -name '*.zst' 2>/dev/null)
+
+.PHONY: help build demo test bench lint cross race dist runtime clean unpack
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: bin/quern ## bin/quern, one static binary
+
+bin/quern: $(SRC) go.mod go.sum
+	$(GO) build -trimpath -o $@ ./cmd/quern
+
+runtime: bin/quern ## the llama.cpp libraries that this build was verified with, into the user data directory
+	$(RUNTIME)
+
+demo: bin/quern runtime ## the main job on the built-in model: plan, build, smoke, bench, receipt
+	bin/quern prepare pocket
+
+test: build runtime lint cross ## format, vet, lint, every test, the race detector on what runs in parallel
+	$(GO) test -count=1 -v ./... > bin/test.log 2>&1; status=$$?; \
+	grep -E '^(FAIL|---? FAIL|panic:)' bin/test.log; grep -E '^ok ' bin/test.log; grep -hoE 'count: .*' bin/test.log; grep -hoE 'skipped: .*' bin/test.log | sort -u; \
+	[ $$status -eq 0 ] || { grep -B40 -E '^\s*--- FAIL' bin/test.log | head -200; exit $$status; }
+	$(MAKE) race
+
+race: ## the race detector (it needs cgo) on the packages that run in parallel
+	CGO_ENABLED=1 $(GO) test -race -short ./pipeline/... ./hfclient/... ./quantize/build/... ./convert/view/...
+
+lint: ## gofmt, go vet, staticcheck, go mod tidy
+	@test -z "$$(gofmt -l cmd pipeline stages hfclient convert quantize)" || { gofmt -l cmd pipeline stages hfclient convert quantize; echo "run gofmt -w"; exit 1; }
+	$(GO) vet ./...
+	$(GO) mod tidy -diff
+	$(GO) run $(STATICCHECK) ./...
+
+cross: ## it compiles for Apple Silicon and arm64 Linux
+	GOOS=darwin GOARCH=arm64 $(GO) build ./... && GOOS=darwin GOARCH=arm64 $(GO) vet ./...
+	GOOS=linux GOARCH=arm64 $(GO) build ./...
+
+bench: build runtime ## benchmarks, with ratios against llama.cpp's own tools where they are on the machine
+	$(GO) test -run '^$$' -bench . -benchmem ./convert/... ./quantize/... ./hfclient/...
+
+dist: ## release archives with the llama.cpp libraries beside the binary
+	@for p in darwin/arm64 linux/amd64 linux/arm64; do \
+	  d=dist/quern-$$(echo $$p | tr / -); rm -rf $$d; mkdir -p $$d; \
+	  GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -trimpath -o $$d/quern ./cmd/quern || exit 1; \
+	  $(GO) run ./cmd/quern runtime install --platform $$p --dir $$d/lib || exit 1; \
+	  cp LICENSE README.md $$d/ && tar -C dist -czf $$d.tar.gz $$(basename $$d) || exit 1; \
+	done; ls -l dist/*.tar.gz
+
+unpack: ## the packed test data as folders in bin/testdata, for reading
+	@for f in $$(find . -name '*.tar.zst'); do d=bin/testdata/$$(echo $${f%.tar.zst} | tr / _ | sed 's/^\._//'); rm -rf $$d; $(GO) run ./convert/conformance/pack -x $$f $$d && echo $$d; done
+
+clean:
+	rm -rf bin dist

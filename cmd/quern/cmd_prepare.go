@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+
+	"quern/pipeline"
+	"quern/stages"
+	"quern/stages/job"
+
+	"github.com/urfave/cli/v2"
+)
+
+func prepareCommand() *cli.Command {
+	flags := []cli.Flag{
+		&cli.StringSliceFlag{Name: "quant", Aliases: []string{"q"}, Usage: "`TYPE,...` to make, such as Q4_K_M or BF16 (default: the recommended one)"},
+		outFlag(), dryRunFlag(), forceFlag(),
+		&cli.BoolFlag{Name: "no-smoke", Usage: "do not try whether the files work"},
+		&cli.BoolFlag{Name: "no-bench", Usage: "do not measure how fast they are"},
+	}
+	return &cli.Command{
+		Name: "prepare", Category: groupMain, ArgsUsage: "MODEL", Usage: "the whole job: plan, download, build in one pass, try, measure, write down",
+		Flags:  join(flags, wishFlags(), convertFlags(), policyFlags(), workFlags(), hubFlags()),
+		Action: action(1, 1, prepare),
+	}
+}
+
+func prepare(ctx context.Context, c *cli.Context, o *output) error {
+	s, err := newState(c, c.Args().First())
+	if err != nil {
+		return err
+	}
+	if s.Wish, err = wish(c); err != nil {
+		return err
+	}
+	if s.Policy, err = policyOptions(c); err != nil {
+		return err
+	}
+	s.Types, s.For = types(c.StringSlice("quant")), c.String("for")
+	s.NoSmoke, s.NoBench, s.Force = c.Bool("no-smoke"), c.Bool("no-bench"), c.Bool("force")
+	return runStages(ctx, c, o, s, stages.Prepare)
+}
+
+// types splits lists at commas, whatever mixture of repeated options and lists was given.
+func types(words []string) []string {
+	var ts []string
+	for _, w := range words {
+		for t := range strings.SplitSeq(w, ",") {
+			if t = strings.TrimSpace(t); t != "" {
+				ts = append(ts, t)
+			}
+		}
+	}
+	return ts
+}
+
+// runStages runs a list of stages over a state with the ledger of the output folder.
+func runStages(ctx context.Context, c *cli.Context, o *output, s *job.State, list []pipeline.Stage[job.State]) (err error) {
+	defer func() {
+		if e := s.Shut(); err == nil {
+			err = e
+		}
+	}()
+	opts := pipeline.Options{DryRun: c.Bool("dry-run")}
+	if !c.Bool("force") {
+		if opts.Ledger, err = pipeline.OpenLedger(filepath.Join(ledgerFolder(s), ".quern", "ledger.json")); err != nil {
+			return err
+		}
+	}
+	return pipeline.Run(ctx, list, s, o, opts)
+}
+
+func ledgerFolder(s *job.State) string {
+	if s.Out == "" {
+		return "models"
+	}
+	if strings.EqualFold(filepath.Ext(s.Out), ".gguf") {
+		return filepath.Dir(s.Out)
+	}
+	return s.Out
+}
+
+func join(lists ...[]cli.Flag) []cli.Flag {
+	var all []cli.Flag
+	for _, l := range lists {
+		all = append(all, l...)
+	}
+	return all
+}

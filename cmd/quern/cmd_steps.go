@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"strings"
+
+	"quern/convert/arch"
+	"quern/hfclient"
+	"quern/pipeline"
+	"quern/stages"
+	"quern/stages/plan"
+	"quern/stages/pull"
+	"quern/stages/source"
+
+	"github.com/urfave/cli/v2"
+)
+
+func pullCommand() *cli.Command {
+	return &cli.Command{
+		Name: "pull", Category: groupSteps, ArgsUsage: "MODEL", Usage: "download one pinned revision into the Hugging Face cache, verified",
+		Flags: join([]cli.Flag{
+			dryRunFlag(),
+			&cli.StringSliceFlag{Name: "include", Usage: "only `FILE`; may be repeated (default: what a conversion needs)"},
+			&cli.BoolFlag{Name: "all", Usage: "every file of the revision"},
+		}, hubFlags()),
+		Action: action(1, 1, pullModel),
+	}
+}
+
+// pulled is the result of a download: the "file" events name the files.
+type pulled struct {
+	Repo    string          `json:"repo"`
+	Commit  string          `json:"commit"`
+	Dir     string          `json:"dir"`
+	Fetched int64           `json:"bytes_fetched"`
+	Files   []hfclient.File `json:"files"`
+}
+
+func pullModel(ctx context.Context, c *cli.Context, o *output) error {
+	hub, err := hubClient(c)
+	if err != nil {
+		return err
+	}
+	repo, rev, err := hfclient.ParseRef(c.Args().First())
+	if err != nil {
+		return err
+	}
+	req := pull.Request(repo, rev, o)
+	req.All, req.Files = c.Bool("all"), types(c.StringSlice("include"))
+	if c.Bool("dry-run") {
+		p, err := hub.PlanPull(ctx, req)
+		if err != nil {
+			return err
+		}
+		o.Emit(pipeline.Result{Type: "plan", Data: p})
+		for _, f := range p.Missing {
+			o.printf("would fetch %-50s %s\n", f.Path, plan.Size(f.Size))
+		}
+		o.printf("%d files, %s to fetch\n", len(p.Files), plan.Size(p.Fetch))
+		return nil
+	}
+	o.Emit(pipeline.Started{Stage: "pull", Says: repo})
+	snap, err := hub.Pull(ctx, req)
+	if err != nil {
+		return &pipeline.StageError{Stage: "pull", Err: err}
+	}
+	o.Emit(pipeline.Result{Type: "pull", Data: pulled{repo, snap.Commit, snap.Dir, snap.Fetched, snap.Files}})
+	o.Emit(pipeline.Finished{Stage: "pull", State: pipeline.OK, Says: pull.Summary(snap)})
+	o.printf("%s\n", snap.Dir)
+	return nil
+}
+
+func convertCommand() *cli.Command {
+	return &cli.Command{
+		Name: "convert", Category: groupSteps, ArgsUsage: "SRC", Usage: "checkpoint to GGUF, byte for byte as llama.cpp's converter",
+		Flags: join([]cli.Flag{
+			&cli.StringFlag{Name: "type", Value: "auto", Usage: "`TYPE`: auto, f32, f16, bf16, q8_0, tq1_0, tq2_0"},
+			outFlag(), dryRunFlag(), forceFlag(),
+			&cli.BoolFlag{Name: "vocab-only", Usage: "a file without tensors"},
+		}, convertFlags(), workFlags(), hubFlags()),
+		Action: action(1, 1, convertModel),
+	}
+}
+
+func convertModel(ctx context.Context, c *cli.Context, o *output) error {
+	s, err := newState(c, c.Args().First())
+	if err != nil {
+		return err
+	}
+	src, err := source.Parse(s.Model)
+	if err != nil {
+		return err
+	}
+	if src.Kind == source.GGUF {
+		return usagef("`quern quantize` reads GGUF files", "%s is a GGUF file already", s.Model)
+	}
+	s.Exact = true
+	return runStages(ctx, c, o, s, stages.Convert)
+}
+
+func quantizeCommand() *cli.Command {
+	return &cli.Command{
+		Name: "quantize", Category: groupSteps, ArgsUsage: "SRC TYPE...", Usage: "GGUF or checkpoint to one or more quantized files in one read",
+		Flags: join([]cli.Flag{outFlag(), dryRunFlag(), forceFlag()},
+			policyFlags(), convertFlags(), workFlags(), hubFlags()),
+		Action: action(2, -1, quantizeModel),
+	}
+}
+
+func quantizeModel(ctx context.Context, c *cli.Context, o *output) error {
+	s, err := newState(c, c.Args().First())
+	if err != nil {
+		return err
+	}
+	if s.Policy, err = policyOptions(c); err != nil {
+		return err
+	}
+	s.Types = types(c.Args().Tail())
+	s.Exact = true
+	return runStages(ctx, c, o, s, stages.Quantize)
+}
+
+func archsCommand() *cli.Command {
+	return &cli.Command{
+		Name: "archs", Category: groupLook, ArgsUsage: "[NAME]", Usage: "supported architectures, tokenizers and types",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "rules", Usage: "show the rules of `NAME`, a class or a GGUF architecture"},
+		},
+		Action: action(0, 1, listArchs),
+	}
+}
+
+// archLine is a supported class: the "arch" result of --json.
+type archLine struct {
+	Class string `json:"class"`
+	GGUF  string `json:"architecture"`
+	Note  string `json:"note,omitempty"`
+}
+
+func listArchs(_ context.Context, c *cli.Context, o *output) error {
+	if name := c.String("rules"); name != "" {
+		return showRules(name, o)
+	}
+	want := strings.ToLower(c.Args().First())
+	n := 0
+	for _, hf := range arch.ClassNames() {
+		a, _ := arch.Lookup(hf)
+		if want != "" && !strings.Contains(strings.ToLower(hf+" "+a.GGUF), want) {
+			continue
+		}
+		n++
+		o.Emit(pipeline.Result{Type: "arch", Data: archLine{hf, a.GGUF, a.Note}})
+		o.printf("%-50s %-20s %s\n", hf, a.GGUF, a.Note)
+	}
+	if n == 0 {
+		return usagef("`quern archs` lists all", "no supported architecture is called %q", c.Args().First())
+	}
+	return nil
+}
+
+// showRules prints the declarations of a class or of all entries of a GGUF architecture.
+func showRules(name string, o *output) error {
+	found := arch.Find(name)
+	if len(found) == 0 {
+		return usagef("`quern archs` lists all", "no architecture is called %q", name)
+	}
+	for _, a := range found {
+		if err := a.WriteRules(o.out); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+
+	"quern/convert/fault"
+	"quern/convert/gguf"
+	"quern/convert/safetensors"
+	"quern/hfclient"
+	"quern/pipeline"
+	"quern/quantize/llamacpp"
+)
+
+// exits is the one table of exit codes: help, the manual and the tests are made from it. The first row that matches counts.
+var exits = []struct {
+	Code    int
+	Meaning string
+	is      func(error) bool
+}{
+	{0, "success", func(error) bool { return false }},
+	{130, "cancelled by the user", isType[*cancelled]},
+	{2, "usage: an unknown command or option, a missing or wrong argument", isType[*usageError]},
+	{10, "not found: a repository, revision, file or folder", anyIs(fs.ErrNotExist, hfclient.ErrNotFound)},
+	{11, "gated or not authorised: accept the licence on the model's page, or set HF_TOKEN", anyIs(hfclient.ErrGated)},
+	{14, "llama.cpp runtime: missing, of another version, or failed", anyIs(llamacpp.ErrRuntime)},
+	{16, "does not fit: memory or disk", anyIs(hfclient.ErrNoSpace, syscall.ENOSPC)},
+	{13, "unsupported model: an architecture, tokenizer or source format that quern does not convert", isType[*fault.Unsupported]},
+	{12, "integrity: a file is damaged, or is not what was promised", func(err error) bool {
+		return isType[*fault.Invalid](err) || isType[*safetensors.FormatError](err) || isType[*gguf.FormatError](err) || errors.Is(err, hfclient.ErrIntegrity)
+	}},
+	{1, "any other failure", func(error) bool { return true }},
+}
+
+func isType[T error](err error) bool {
+	var t T
+	return errors.As(err, &t)
+}
+
+// anyIs matches errors that wrap one of the targets.
+func anyIs(targets ...error) func(error) bool {
+	return func(err error) bool {
+		for _, t := range targets {
+			if errors.Is(err, t) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+func exitCode(err error) int {
+	for _, e := range exits {
+		if e.is(err) {
+			return e.Code
+		}
+	}
+	return 1
+}
+
+// usageError is a mistake in the command line.
+type usageError struct{ says, hint string }
+
+func (e *usageError) Error() string { return e.says }
+func (e *usageError) Hint() string  { return e.hint }
+
+func usagef(hint, format string, args ...any) error {
+	return &usageError{fmt.Sprintf(format, args...), hint}
+}
+
+// errorText is one line: the stage in which it happened, and what happened.
+func errorText(err error) string {
+	var se *pipeline.StageError
+	if errors.As(err, &se) && !isType[*cancelled](err) {
+		err = fmt.Errorf("%s: %w", se.Stage, se.Err)
+	}
+	return strings.ReplaceAll(err.Error(), "\n", " ")
+}
+
+// hintOf is the next step that the innermost error with a hint proposes.
+func hintOf(err error) string {
+	hint := ""
+	for e := err; e != nil; e = errors.Unwrap(e) {
+		if h, ok := e.(interface{ Hint() string }); ok && h.Hint() != "" {
+			hint = h.Hint()
+		}
+	}
+	if hint != "" {
+		return hint
+	}
+	var h interface{ Hint() string }
+	if errors.As(err, &h) {
+		return h.Hint()
+	}
+	return ""
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"quern/pipeline"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+)
+
+// errorEvent is the last line of a --json run that failed.
+type errorEvent struct {
+	Code int    `json:"code"`
+	Says string `json:"says"`
+	Hint string `json:"hint,omitempty"`
+}
+
+// writeJSON writes v as one line with "type" first.
+func writeJSON(w io.Writer, kind string, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		b = []byte(`{}`)
+	}
+	head := fmt.Sprintf(`{"type":%q`, kind)
+	if len(b) > 2 && b[0] == '{' {
+		head += ","
+		b = b[1:]
+	} else if b[0] != '{' {
+		head += `,"value":`
+		b = append(b, '}')
+	} else {
+		b = b[1:]
+	}
+	fmt.Fprintf(w, "%s%s\n", head, b)
+}
+
+// output is what a command writes with: results on out, progress and the rest on err.
+type output struct {
+	mu   sync.Mutex
+	out  io.Writer
+	err  io.Writer
+	json bool
+	bars progress
+	last map[string]time.Time // when progress of a stage was last written as JSON
+}
+
+// progress shows how far stages are. Its methods are called under the output's lock.
+type progress interface {
+	started(pipeline.Started)
+	moved(pipeline.Progress)
+	finished(pipeline.Finished)
+	clear() // takes a bar off the screen before a line is written
+}
+
+// newOutput reads --json and --progress.
+func newOutput(c *cli.Context) (*output, error) {
+	o := &output{out: os.Stdout, err: os.Stderr, json: c.Bool("json"), last: map[string]time.Time{}}
+	mode := c.String("progress")
+	if mode == "auto" {
+		mode = "plain"
+		if term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb" {
+			mode = "tty"
+		}
+		if o.json || yes(os.Getenv("HF_HUB_DISABLE_PROGRESS_BARS")) {
+			mode = "quiet"
+		}
+	}
+	switch mode {
+	case "tty":
+		o.bars = &barProgress{w: o.err}
+	case "plain":
+		o.bars = &plainProgress{w: o.err}
+	case "json":
+		o.bars = &jsonProgress{w: o.err}
+	case "quiet":
+		o.bars = quietProgress{}
+	default:
+		return nil, usagef("use one of auto, tty, plain, json, quiet", "--progress %q is not known", mode)
+	}
+	return o, nil
+}
+
+// yes reads a boolean as Python's Hub client does.
+func yes(s string) bool {
+	switch s {
+	case "1", "ON", "on", "YES", "yes", "TRUE", "true", "True", "Yes", "On":
+		return true
+	}
+	return false
+}
+
+// Emit renders an event.
+func (o *output) Emit(e pipeline.Event) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch e := e.(type) {
+	case pipeline.Started:
+		o.bars.started(e)
+	case pipeline.Progress:
+		if o.json && time.Since(o.last[e.Stage]) < 200*time.Millisecond {
+			return
+		}
+		o.last[e.Stage] = time.Now()
+		o.bars.moved(e)
+	case pipeline.Finished:
+		o.bars.finished(e)
+	}
+	if o.json {
+		if r, ok := e.(pipeline.Result); ok {
+			writeJSON(o.out, r.Type, r.Data)
+		} else {
+			writeJSON(o.out, e.Kind(), e)
+		}
+		return
+	}
+	switch e := e.(type) {
+	case pipeline.Line:
+		o.bars.clear()
+		fmt.Fprintf(o.out, "%-8s %s\n", e.Label, e.Text)
+	case pipeline.Warning:
+		o.bars.clear()
+		fmt.Fprintf(o.err, "quern: warning: %s: %s\n", e.Stage, e.Says)
+		if e.Next != "" {
+			fmt.Fprintf(o.err, "quern: hint: %s\n", e.Next)
+		}
+	case pipeline.Finished:
+		if e.State == pipeline.Skipped || e.State == pipeline.Proven || e.State == pipeline.Planned {
+			o.bars.clear()
+			fmt.Fprintf(o.out, "%-8s %s%s\n", e.Stage, e.State, dash(e.Says))
+		}
+	}
+}
+
+func dash(s string) string {
+	if s == "" {
+		return ""
+	}
+	return ": " + s
+}
+
+// printf writes a result that is text; a --json run has its results as events.
+func (o *output) printf(format string, args ...any) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.json {
+		fmt.Fprintf(o.out, format, args...)
+	}
+}

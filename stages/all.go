@@ -1,0 +1,35 @@
+// Package stages lists what quern does to a model, in order. It is the contents page: each stage is a folder of its own.
+package stages
+
+import (
+	"quern/pipeline"
+	"quern/stages/bench"
+	"quern/stages/build"
+	"quern/stages/job"
+	"quern/stages/plan"
+	"quern/stages/pull"
+	"quern/stages/record"
+	"quern/stages/smoke"
+)
+
+// Prepare is the whole job: from a MODEL argument to files that are proven, measured and written down.
+var Prepare = []pipeline.Stage[job.State]{
+	plan.Stage{},   // read headers, choose the type, check that it fits
+	pull.Stage{},   // fetch one pinned revision, verified
+	build.Stage{},  // convert and quantize in one pass
+	smoke.Stage{},  // load it, generate, look for known failures
+	bench.Stage{},  // prompt and generation speed
+	record.Stage{}, // receipt, speed record, how to run it
+}
+
+// Convert and Quantize make files as named, without recommendation or trial.
+var (
+	Convert  = []pipeline.Stage[job.State]{plan.Stage{}, pull.Stage{}, build.Stage{}, record.Stage{}}
+	Quantize = Convert
+)
+
+// Build makes files and stops there: what `verify --rebuild` compares.
+var Build = []pipeline.Stage[job.State]{plan.Stage{}, pull.Stage{}, build.Stage{}}
+
+// Plan is everything that Prepare would decide.
+var Plan = []pipeline.Stage[job.State]{plan.Stage{}}

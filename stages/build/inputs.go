@@ -1,0 +1,70 @@
+package build
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+
+	"quern/pipeline"
+	"quern/stages/job"
+	"quern/stages/source"
+)
+
+// inputs pins what the build reads: digests from the Hub, and for local files their size and time, since hashing a
+// checkpoint before every run would cost as much as the run.
+func inputs(s *job.State) ([]pipeline.Input, error) {
+	var in []pipeline.Input
+	switch s.Source.Kind {
+	case source.Hub:
+		for _, f := range s.Pull.Files {
+			in = append(in, pipeline.Input{Name: s.Source.Repo + "/" + f.Path, Digest: f.Digest()})
+		}
+		return in, nil
+	case source.Builtin:
+		return []pipeline.Input{{Name: s.Source.Name, Digest: "built-in"}}, nil
+	case source.GGUF:
+		for _, p := range s.Parts {
+			d, err := stat(s.Source.FS, p.Name)
+			if err != nil {
+				return nil, err
+			}
+			in = append(in, pipeline.Input{Name: p.Name, Digest: d})
+		}
+		return in, nil
+	}
+	entries, err := fs.ReadDir(s.Source.FS, ".")
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			continue
+		}
+		d, err := stat(s.Source.FS, e.Name())
+		if err != nil {
+			return nil, err
+		}
+		in = append(in, pipeline.Input{Name: e.Name(), Digest: d})
+	}
+	return in, nil
+}
+
+func stat(src fs.FS, name string) (string, error) {
+	fi, err := fs.Stat(src, name)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("stat:%d:%d", fi.Size(), fi.ModTime().UnixNano()), nil
+}
+
+// planDigest pins everything that was decided about a file: metadata, names, types and offsets are all in its header.
+func planDigest(a *job.Artifact) string {
+	h := sha256.New()
+	for i := range a.Plans {
+		if err := a.Plans[i].WriteHeader(h); err != nil {
+			fmt.Fprint(h, err) // such a plan fails when it is written
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}

@@ -1,0 +1,144 @@
+// Package job holds what one preparation asks for and what its stages find out: each field is filled by the stage that its
+// comment names and read by those after it.
+package job
+
+import (
+	"context"
+	"io/fs"
+
+	"quern/convert"
+	"quern/convert/gguf"
+	"quern/convert/vocab"
+	"quern/hfclient"
+	"quern/quantize/kernel"
+	"quern/quantize/llamacpp"
+	"quern/quantize/machine"
+	"quern/quantize/policy"
+	"quern/quantize/recommend"
+	"quern/stages/source"
+)
+
+// Request is what the user asked for. Zero values mean: decide.
+type Request struct {
+	Model   string   // the MODEL argument
+	Types   []string // file types to write; none: the recommended one
+	Out     string   // a path that ends in .gguf is the file, any other is the folder; empty: models/
+	Convert convert.Options
+	Policy  policy.Options
+	Imatrix Importance
+	Wish    recommend.Wish
+	For     string // a machine that is not here
+	Force   bool   // write over a file that is there and differs
+	NoSmoke bool
+	NoBench bool
+	Exact   bool // the files are named exactly so (convert, quantize): no recommendation is made
+}
+
+// Importance gives the importance of an entry's columns, nil where there is none: rows x matrices, one behind the other.
+type Importance func(tensor string) []float32
+
+// Tools are the means that a run has. They are shared by all stages and read-only.
+type Tools struct {
+	Args    []string // the command line, for the receipt
+	Version string   // quern's own
+	Hub     *hfclient.Client
+	Runtime func() (*llamacpp.Runtime, error)
+	Worker  llamacpp.WorkerCommand
+	Kernel  string       // auto, go, llamacpp
+	Prover  vocab.Prover // nil where the runtime is missing
+	Workers int          // 0: all cores
+}
+
+// State is one run.
+type State struct {
+	Request
+	Tools
+
+	Source  *source.Source // plan: what MODEL names, opened for headers
+	Pinned  *hfclient.Revision
+	Pull    *hfclient.Plan     // plan: what pull will fetch; nil for local sources
+	Local   *hfclient.Snapshot // pull: the files on this disk
+	Checked *convert.Model     // plan: the conversion, from headers
+	Parts   []*gguf.File       // plan: the source when it is GGUF, in the order of its parts
+	Machine *machine.Machine   // plan
+	Shape   *recommend.Shape   // plan
+	Advice  *recommend.Choice  // plan; nil when Exact
+	Files   []*Artifact        // plan: what will be written; build, smoke and bench add to them
+	Close   []func() error     // what was opened; closed by the command at the end
+}
+
+// Artifact is one output, which may be split into several files.
+type Artifact struct {
+	Type    string         // Q4_K_M, BF16, ...
+	Path    string         // of the only file, or of the first part
+	Paths   []string       // of all parts
+	Plans   []gguf.Plan    // of each part
+	Model   *convert.Model // the conversion whose tensors these are; nil when the source is GGUF
+	Policy  *policy.Output // nil when the converter's own file is written
+	Bytes   int64
+	SHA256  []string // build: of each part
+	Kernel  string   // build: which kernel wrote the blocks
+	Seconds float64  // build
+	Smoke   any      // smoke: its report
+	Bench   any      // bench: its report
+	Receipt string   // record: path
+}
+
+// Elements is the number of weights.
+func (a *Artifact) Elements() int64 {
+	n := int64(0)
+	for _, p := range a.Plans {
+		for _, o := range p.Outputs {
+			n += o.Elements()
+		}
+	}
+	return n
+}
+
+// Outputs lists the tensors of all parts.
+func (a *Artifact) Outputs() []gguf.Output {
+	var all []gguf.Output
+	for _, p := range a.Plans {
+		all = append(all, p.Outputs...)
+	}
+	return all
+}
+
+// BitsPerWeight is the size of the tensors over their number of weights.
+func (a *Artifact) BitsPerWeight() float64 {
+	n := int64(0)
+	for _, o := range a.Outputs() {
+		n += o.Size
+	}
+	if e := a.Elements(); e > 0 {
+		return float64(n) * 8 / float64(e)
+	}
+	return 0
+}
+
+// Shut closes everything that was opened, in reverse order, and keeps the first error.
+func (s *State) Shut() error {
+	var first error
+	for i := len(s.Close) - 1; i >= 0; i-- {
+		if err := s.Close[i](); err != nil && first == nil {
+			first = err
+		}
+	}
+	s.Close = nil
+	return first
+}
+
+// Files of a checkpoint: local if they have been pulled.
+func (s *State) FS() fs.FS { return s.Source.FS }
+
+// Quantizer gives the kernel for a type: the Go one where it has the type's bits, llama.cpp's otherwise.
+func (s *State) Quantizer(context.Context) (kernel.Quantizer, error) {
+	if s.Kernel == "go" {
+		return kernel.Go{}, nil
+	}
+	rt, err := s.Runtime()
+	if err != nil {
+		return nil, err
+	}
+	return llamacpp.OpenKernels(rt)
+}

@@ -1,0 +1,110 @@
+package plan
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"path/filepath"
+
+	"quern/convert"
+	"quern/convert/fault"
+	"quern/convert/gguf"
+	"quern/hfclient"
+	"quern/stages/job"
+	"quern/stages/source"
+)
+
+// Open finds out what the MODEL argument names and reads its headers: Source and Checked, or Parts.
+func Open(ctx context.Context, s *job.State) error {
+	var err error
+	if s.Source, err = source.Parse(s.Model); err != nil {
+		return err
+	}
+	switch s.Source.Kind {
+	case source.GGUF:
+		return openGGUF(s)
+	case source.Hub:
+		if err := openHub(ctx, s); err != nil {
+			return err
+		}
+	}
+	return openCheckpoint(ctx, s)
+}
+
+// openHub pins the revision and makes its files readable by range.
+func openHub(ctx context.Context, s *job.State) error {
+	src := s.Source
+	repo, rev, err := hfclient.ParseRef(s.Model)
+	if err != nil {
+		return err
+	}
+	if s.Pinned, err = s.Hub.Resolve(ctx, repo, rev); err != nil {
+		return err
+	}
+	if s.Pull, err = s.Hub.PlanPull(ctx, hfclient.Request{Repo: repo, Revision: s.Pinned.Commit}); err != nil {
+		return err
+	}
+	src.Repo, src.Revision, src.Commit = repo, rev, s.Pinned.Commit
+	src.FS = source.NewSwitch(s.Hub.Remote(ctx, s.Pinned))
+	return nil
+}
+
+func openCheckpoint(ctx context.Context, s *job.State) error {
+	o := s.Convert
+	o.Dir, o.Repo = s.Source.Path, s.Source.Repo
+	if o.Dir == "" {
+		o.Dir = s.Source.Name
+	}
+	o.Prover = s.Prover
+	m, err := convert.Open(ctx, s.Source.FS, o)
+	if err != nil {
+		return err
+	}
+	s.Checked = m
+	s.Close = append(s.Close, m.Close)
+	return nil
+}
+
+// openGGUF reads the headers of a file and, when it is the first part of a split model, of its other parts.
+func openGGUF(s *job.State) error {
+	names := []string{filepath.Base(s.Source.Path)}
+	if stem, no, n, ok := gguf.ParseSplitName(names[0]); ok {
+		if no != 1 {
+			return &fault.Invalid{On: s.Source.Path, Says: "is a later part of a split model", Next: "name the first part, " + gguf.SplitName(stem, 1, n)}
+		}
+		names = names[:0]
+		for i := 1; i <= n; i++ {
+			names = append(names, gguf.SplitName(stem, i, n))
+		}
+		s.Source.Name = stem
+	}
+	for _, name := range names {
+		f, err := readGGUF(s.Source.FS, name)
+		if err != nil {
+			if errors.Is(err, fs.ErrNotExist) && len(names) > 1 {
+				return &fault.Invalid{On: s.Source.Path, Says: "part " + name + " is missing", Err: err}
+			}
+			return err
+		}
+		s.Parts = append(s.Parts, f)
+	}
+	return nil
+}
+
+func readGGUF(src fs.FS, name string) (*gguf.File, error) {
+	f, err := src.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	r, ok := f.(io.ReaderAt)
+	if !ok {
+		return nil, errors.New(name + " cannot be read by range")
+	}
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return gguf.Read(name, r, fi.Size())
+}

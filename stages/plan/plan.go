@@ -1,0 +1,204 @@
+// Package plan is the stage that decides everything from headers: what the model is, what the machine is, which types are
+// made, what each file will be to the byte. It fetches no weights and writes nothing.
+package plan
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"quern/pipeline"
+	"quern/quantize/llamacpp"
+	"quern/quantize/machine"
+	"quern/quantize/recommend"
+	"quern/stages/job"
+)
+
+// Stage is the plan.
+type Stage struct{}
+
+// Name is "plan".
+func (Stage) Name() string { return "plan" }
+
+// OnlyReads makes a dry run carry it out.
+func (Stage) OnlyReads() {}
+
+// Plan has nothing to say before the headers are read.
+func (Stage) Plan(_ context.Context, s *job.State) (pipeline.Step, error) {
+	return pipeline.Step{Says: "headers of " + s.Model}, nil
+}
+
+// Run fills Source, Checked or Parts, Machine, Shape, Advice and Files of the state.
+func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
+	if err := Open(ctx, s); err != nil {
+		return err
+	}
+	for _, w := range Warnings(s) {
+		ev.Emit(pipeline.Warning{Stage: "plan", Says: w})
+	}
+	if err := Advise(ctx, s); err != nil {
+		return err
+	}
+	if err := describe(ctx, s); err != nil {
+		return err
+	}
+	if err := fits(s, ev); err != nil {
+		return err
+	}
+	for _, l := range lines(s) {
+		ev.Emit(l)
+	}
+	ev.Emit(pipeline.Result{Type: "plan", Data: NewReport(s)})
+	return nil
+}
+
+// Advise detects the machine and, where the user named no type, chooses one.
+func Advise(ctx context.Context, s *job.State) error {
+	var err error
+	if s.For != "" {
+		if s.Machine, err = machine.For(s.For); err != nil {
+			return err
+		}
+	} else {
+		s.Machine = machine.Detect(ctx, outFolder(s))
+	}
+	if s.Exact {
+		return nil
+	}
+	if s.Shape, err = recommend.ShapeOf(Base(s)); err != nil {
+		return nil // a model without layers, such as an encoder of another kind: nothing to weigh, the default type stands
+	}
+	cands, err := candidates(s)
+	if err != nil {
+		return err
+	}
+	w := s.Wish
+	if len(s.Types) > 0 {
+		w.Type = strings.ToUpper(s.Types[0])
+	}
+	s.Advice, err = recommend.Choose(s.Machine, s.Shape, cands, w)
+	return err
+}
+
+// TooLargeError says that nothing fits the machine. The command ends with exit code 16.
+type TooLargeError struct {
+	Reasons []string
+}
+
+// Error is the first reason.
+func (e *TooLargeError) Error() string { return e.Reasons[0] }
+
+// Hint is what would help.
+func (e *TooLargeError) Hint() string {
+	return strings.Join(append(e.Reasons[1:], "`--quant TYPE` builds it all the same"), "; ")
+}
+
+// fits stops a run whose recommended model the machine cannot hold; a type that the user named is built with a warning.
+func fits(s *job.State, ev pipeline.Events) error {
+	if s.Advice == nil || s.Advice.Runs {
+		return nil
+	}
+	if len(s.Types) > 0 || s.For != "" {
+		ev.Emit(pipeline.Warning{Stage: "plan", Says: s.Advice.Reasons[0]})
+		return nil
+	}
+	return &TooLargeError{s.Advice.Reasons}
+}
+
+// lines are what a person reads first.
+func lines(s *job.State) []pipeline.Line {
+	var ls []pipeline.Line
+	add := func(label, format string, a ...any) {
+		ls = append(ls, pipeline.Line{Stage: "plan", Label: label, Text: fmt.Sprintf(format, a...)})
+	}
+	add("model", "%s", modelText(s))
+	add("machine", "%s", machineText(s))
+	if a := s.Advice; a != nil && len(s.Files) > 0 {
+		f := s.Files[0]
+		why := a.Reasons[0][strings.Index(a.Reasons[0], ": ")+2:]
+		add("type", "%-8s %s, %.2f bits a weight; %s%s", f.Type, Size(f.Bytes), f.BitsPerWeight(), why, runnerUp(a))
+	}
+	return ls
+}
+
+func runnerUp(a *recommend.Choice) string {
+	for _, r := range a.Rows {
+		if r.Type == a.RunnerUp && r.Reason != "" {
+			return "; " + r.Type + " " + r.Reason
+		}
+	}
+	return ""
+}
+
+func modelText(s *job.State) string {
+	parts := []string{s.Source.Name + "  "}
+	if m := s.Checked; m != nil {
+		parts[0] += m.HF
+		parts = append(parts, count(m.Params.Total)+" parameters", strings.ToLower(string(m.Type)))
+		if m.Card.License != "" {
+			parts = append(parts, m.Card.License)
+		}
+	} else if len(s.Parts) > 0 {
+		parts[0] += s.Parts[0].Architecture()
+		parts = append(parts, "GGUF")
+	}
+	if s.Pinned != nil {
+		parts = append(parts, "commit "+s.Pinned.Commit[:12])
+	}
+	return strings.Join(parts, ", ")
+}
+
+func machineText(s *job.State) string {
+	m := s.Machine
+	t := fmt.Sprintf("%s, %d cores", strings.TrimSpace(orUnknown(m.Chip)), m.Cores)
+	if m.Available > 0 {
+		t += fmt.Sprintf(", %.0f GiB free", float64(m.Available)/(1<<30))
+	}
+	if s.For != "" {
+		return t + " (described, not this machine)"
+	}
+	if s.Runtime == nil {
+		return t
+	}
+	if _, err := s.Runtime(); err != nil {
+		return t + ", no llama.cpp runtime"
+	}
+	kind := "CPU"
+	if m.Metal {
+		kind = "Metal"
+	}
+	return t + ", " + kind + " runtime llama.cpp " + llamacpp.Version
+}
+
+func orUnknown(s string) string {
+	if s == "" {
+		return "unknown processor"
+	}
+	return s
+}
+
+// count is a number of parameters as people say it: 5.0M, 7.6B.
+func count(n int64) string {
+	switch f := float64(n); {
+	case f >= 1e12:
+		return fmt.Sprintf("%.2fT", f/1e12)
+	case f >= 1e9:
+		return fmt.Sprintf("%.1fB", f/1e9)
+	case f >= 1e6:
+		return fmt.Sprintf("%.1fM", f/1e6)
+	}
+	return fmt.Sprintf("%.0fK", float64(n)/1e3)
+}
+
+// Size is a file's size as people read it.
+func Size(n int64) string {
+	switch f := float64(n); {
+	case n < 1000:
+		return fmt.Sprintf("%d B", n)
+	case f < 1e6:
+		return fmt.Sprintf("%.1f kB", f/1e3)
+	case f < 1e9:
+		return fmt.Sprintf("%.1f MB", f/1e6)
+	}
+	return fmt.Sprintf("%.2f GB", float64(n)/1e9)
+}

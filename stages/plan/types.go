@@ -1,0 +1,203 @@
+package plan
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"quern/convert"
+	"quern/convert/arch"
+	"quern/convert/gguf"
+	"quern/quantize/policy"
+	"quern/quantize/recommend"
+	"quern/stages/job"
+	"quern/stages/source"
+)
+
+// offered are the types among which one is recommended: what people publish, without the largest and the lossiest.
+var offered = []policy.FileType{policy.Q8_0, policy.Q6_K, policy.Q5_K_M, policy.Q5_K_S, policy.Q4_K_M, policy.Q4_K_S,
+	policy.IQ4XS, policy.Q3_K_L, policy.Q3_K_M, policy.Q3_K_S, policy.Q2_K}
+
+// plain are the types that are the converter's own files: nothing is quantized.
+var plain = map[string]arch.FileType{"F32": arch.F32, "F16": arch.F16, "BF16": arch.BF16}
+
+// Base is the source as a GGUF file: the conversion's, or the first part's metadata with all parts' tensors.
+func Base(s *job.State) *gguf.Plan {
+	if s.Checked != nil {
+		return &s.Checked.Plan
+	}
+	p := s.Parts[0].Plan
+	for _, f := range s.Parts[1:] {
+		p.Outputs = append(p.Outputs[:len(p.Outputs):len(p.Outputs)], f.Outputs...)
+	}
+	return &p
+}
+
+func parts(s *job.State) []*gguf.Plan {
+	if s.Checked != nil {
+		return []*gguf.Plan{&s.Checked.Plan}
+	}
+	var ps []*gguf.Plan
+	for _, f := range s.Parts {
+		ps = append(ps, &f.Plan)
+	}
+	return ps
+}
+
+// candidates are the offered types with their exact sizes, and the one that the user named.
+func candidates(s *job.State) ([]recommend.Candidate, error) {
+	fts := offered
+	for _, t := range s.Types {
+		if ft, err := policy.ParseFileType(t); err == nil {
+			fts = append(fts[:len(fts):len(fts)], ft)
+		}
+	}
+	var cs []recommend.Candidate
+	seen := map[policy.FileType]bool{}
+	for _, ft := range fts {
+		if seen[ft] {
+			continue
+		}
+		seen[ft] = true
+		o := s.Policy
+		o.AllowRequantize = true
+		out, err := policy.Decide(parts(s), ft, o)
+		if err != nil {
+			return nil, err
+		}
+		cs = append(cs, recommend.Candidate{Type: ft.String(), Weights: out.Bytes, BPW: out.BitsPerWeight(),
+			ActiveBytes: s.Shape.ActiveBytes(out.Files[0].Plan.Outputs)})
+	}
+	return cs, nil
+}
+
+// describe makes an artifact for each wanted type: its path, its plan, its size.
+func describe(ctx context.Context, s *job.State) error {
+	if len(s.Types) == 0 {
+		switch {
+		case s.Exact && s.Checked != nil:
+			s.Types = []string{s.Checked.Type.Label()}
+		case s.Advice != nil:
+			s.Types = []string{s.Advice.Type}
+		default:
+			s.Types = []string{"Q4_K_M"}
+		}
+	}
+	for _, t := range s.Types {
+		a, err := artifact(ctx, s, t)
+		if err != nil {
+			return err
+		}
+		s.Files = append(s.Files, a)
+	}
+	return place(s)
+}
+
+func artifact(ctx context.Context, s *job.State, name string) (*job.Artifact, error) {
+	if ft, ok := plain[strings.ToUpper(name)]; ok && s.Checked != nil || s.Exact && s.Checked != nil {
+		return converted(ctx, s, ft)
+	}
+	ft, err := policy.ParseFileType(name)
+	if err != nil {
+		return nil, err
+	}
+	o := s.Policy
+	out, err := policy.Plan(parts(s), ft, o)
+	if err != nil {
+		return nil, err
+	}
+	a := &job.Artifact{Type: ft.String(), Policy: out, Model: s.Checked, Bytes: out.Size()}
+	for _, f := range out.Files {
+		a.Plans = append(a.Plans, f.Plan)
+	}
+	return a, nil
+}
+
+// converted is the converter's own file of a type: the conversion at hand when it has that type, else one more, from headers.
+func converted(ctx context.Context, s *job.State, ft arch.FileType) (*job.Artifact, error) {
+	m := s.Checked
+	if ft != "" && m.Type != ft {
+		o := s.Convert
+		o.Dir, o.Repo, o.Prover, o.Type = s.Source.Path, s.Source.Repo, s.Prover, ft
+		if o.Dir == "" {
+			o.Dir = s.Source.Name
+		}
+		var err error
+		if m, err = convert.Open(ctx, s.Source.FS, o); err != nil {
+			return nil, err
+		}
+		s.Close = append(s.Close, m.Close)
+	}
+	return &job.Artifact{Type: m.Type.Label(), Model: m, Plans: []gguf.Plan{m.Plan}, Bytes: m.Plan.FileSize}, nil
+}
+
+// OutputError says that the outputs cannot be named as asked. It is a usage error.
+type OutputError struct{ Says string }
+
+// Error says why.
+func (e *OutputError) Error() string { return e.Says }
+
+// Hint says how.
+func (e *OutputError) Hint() string { return "give -o a folder for several files" }
+
+// place names the files.
+func place(s *job.State) error {
+	if isFile(s.Out) && len(s.Files) > 1 {
+		return &OutputError{fmt.Sprintf("-o %s is one file, and %d types are asked for", s.Out, len(s.Files))}
+	}
+	seen := map[string]string{}
+	for _, a := range s.Files {
+		a.Path = s.Out
+		if !isFile(s.Out) {
+			a.Path = filepath.Join(outFolder(s), baseName(s)+"-"+a.Type+".gguf")
+		}
+		a.Paths = []string{a.Path}
+		if n := len(a.Plans); n > 1 {
+			a.Paths = nil
+			for i := range a.Plans {
+				a.Paths = append(a.Paths, gguf.SplitName(a.Path, i+1, n))
+			}
+			a.Path = a.Paths[0]
+		}
+		if other, twice := seen[a.Path]; twice {
+			return &OutputError{fmt.Sprintf("types %s and %s would both be written to %s", other, a.Type, a.Path)}
+		}
+		seen[a.Path] = a.Type
+	}
+	return nil
+}
+
+// baseName is the output's name without its type. A GGUF source brings its own type at the end; it is taken off.
+func baseName(s *job.State) string {
+	n := s.Source.Name
+	if s.Source.Kind != source.GGUF {
+		return n
+	}
+	if i := strings.LastIndexByte(n, '-'); i > 0 {
+		if _, err := policy.ParseFileType(n[i+1:]); err == nil && strings.ToUpper(n[i+1:]) == n[i+1:] {
+			return n[:i]
+		}
+	}
+	return n
+}
+
+func isFile(out string) bool { return strings.EqualFold(filepath.Ext(out), ".gguf") }
+
+func outFolder(s *job.State) string {
+	switch {
+	case s.Out == "":
+		return "models"
+	case isFile(s.Out):
+		return filepath.Dir(s.Out)
+	}
+	return s.Out
+}
+
+// Warnings are what the conversion noticed.
+func Warnings(s *job.State) []string {
+	if s.Checked == nil {
+		return nil
+	}
+	return s.Checked.Warnings
+}

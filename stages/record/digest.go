@@ -1,0 +1,111 @@
+package record
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+
+	"quern/stages/job"
+	"quern/stages/source"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// sourceFiles lists the files that a build read, with their digests, and how they were proven. The Hub's were verified when
+// they were fetched; local ones are read here once more, mostly from the page cache.
+func sourceFiles(ctx context.Context, s *job.State) ([]FileDigest, string, error) {
+	if s.Source.Kind == source.Hub {
+		var fd []FileDigest
+		for _, f := range s.Pull.Files {
+			fd = append(fd, FileDigest{f.Path, f.Size, f.Digest()})
+		}
+		return fd, "every file against the digest in the Hub's listing", nil
+	}
+	names, err := localNames(s)
+	if err != nil {
+		return nil, "", err
+	}
+	fd := make([]FileDigest, len(names))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, name := range names {
+		g.Go(func() error {
+			f, err := s.Source.FS.Open(name)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			fd[i].Name = name
+			fd[i].Digest, fd[i].Size, err = sum(ctx, f)
+			return err
+		})
+	}
+	return fd, "read from this machine", g.Wait()
+}
+
+func localNames(s *job.State) ([]string, error) {
+	if s.Source.Kind == source.GGUF {
+		var names []string
+		for _, p := range s.Parts {
+			names = append(names, p.Name)
+		}
+		return names, nil
+	}
+	entries, err := fs.ReadDir(s.Source.FS, ".")
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if e.Type().IsRegular() || e.Type()&fs.ModeSymlink != 0 {
+			names = append(names, e.Name())
+		}
+	}
+	return slices.DeleteFunc(names, func(n string) bool { return !read(n) }), nil
+}
+
+// read tells whether a conversion reads files of that name: what else lies in the folder has no part in the result.
+func read(name string) bool {
+	switch filepath.Ext(name) {
+	case ".json", ".safetensors", ".model", ".txt", ".jinja", ".tiktoken", ".bin", ".pth", ".md":
+		return true
+	}
+	return false
+}
+
+// sum is the SHA-256 of r and its length.
+func sum(ctx context.Context, r io.Reader) (string, int64, error) {
+	h := sha256.New()
+	n, err := io.CopyBuffer(struct{ io.Writer }{h}, &stopping{ctx, r}, make([]byte, 1<<20))
+	return "sha256:" + hex.EncodeToString(h.Sum(nil)), n, err
+}
+
+// stopping is a reader that ends with its context.
+type stopping struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (s *stopping) Read(b []byte) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return s.r.Read(b)
+}
+
+func sumFile(ctx context.Context, path string) (string, int64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", 0, err
+	}
+	defer f.Close()
+	return sum(ctx, f)
+}
+
+func platform() string { return runtime.GOOS + "/" + runtime.GOARCH }

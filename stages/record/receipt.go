@@ -1,0 +1,176 @@
+package record
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"quern/convert/fault"
+	"quern/quantize/llamacpp"
+	"quern/quantize/machine"
+	"quern/stages/job"
+	"quern/stages/source"
+
+	"github.com/google/renameio/v2"
+)
+
+// ReceiptVersion is the form of receipts. A reader refuses a newer one.
+const ReceiptVersion = 1
+
+// Suffix follows the name of the file that a receipt is about.
+const Suffix = ".receipt.json"
+
+// maxReceipt bounds what is read: a receipt names every tensor of a model, of which the largest has some hundred thousand.
+const maxReceipt = 256 << 20
+
+// Receipt says where a file comes from, how it was made, and what it did when it was tried.
+type Receipt struct {
+	Version   int              `json:"receipt_version"`
+	Made      time.Time        `json:"made"`
+	Quern     string           `json:"quern"`
+	LlamaCpp  string           `json:"llama_cpp"`
+	Arguments []string         `json:"arguments"`
+	Source    Origin           `json:"source"`
+	Outputs   []FileDigest     `json:"outputs"` // the parts of the model, beside the receipt
+	Type      string           `json:"type"`
+	Arch      string           `json:"architecture"`
+	Class     string           `json:"class,omitempty"`
+	As        bool             `json:"converted_as,omitempty"` // the user chose the class, config.json says another
+	License   string           `json:"license,omitempty"`
+	Kernel    string           `json:"kernel,omitempty"`
+	Platform  string           `json:"platform"` // the bits of a kernel hold for it
+	BPW       float64          `json:"bits_per_weight"`
+	Tensors   []Tensor         `json:"tensors"`
+	Dropped   []Dropped        `json:"dropped,omitempty"`
+	Pre       any              `json:"pre_tokenizer,omitempty"`
+	Warnings  []string         `json:"warnings,omitempty"`
+	Machine   *machine.Machine `json:"machine,omitempty"`
+	Smoke     any              `json:"smoke,omitempty"`
+	Bench     any              `json:"bench,omitempty"`
+}
+
+// Origin is the source of a file.
+type Origin struct {
+	Kind     source.Kind  `json:"kind"`
+	Model    string       `json:"model"`
+	Repo     string       `json:"repo,omitempty"`
+	Commit   string       `json:"commit,omitempty"`
+	Verified string       `json:"verified"` // how the source's bytes were proven
+	Files    []FileDigest `json:"files"`
+}
+
+// FileDigest is a file by name, size and digest.
+type FileDigest struct {
+	Name   string `json:"name"`
+	Size   int64  `json:"size"`
+	Digest string `json:"digest"` // sha256:... or git-sha1:...
+}
+
+// Tensor is the type of one tensor and the rule that chose it.
+type Tensor struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+	From string `json:"from,omitempty"` // the type before quantization
+	Rule string `json:"rule"`
+}
+
+// Dropped is a tensor of the checkpoint that is not in the file.
+type Dropped struct {
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
+}
+
+// NewReceipt fills a receipt from what the stages found.
+func NewReceipt(s *job.State, a *job.Artifact, files []FileDigest, verified string) *Receipt {
+	r := &Receipt{
+		Version: ReceiptVersion, Made: time.Now().UTC().Truncate(time.Second), Quern: s.Version, LlamaCpp: llamacpp.Version, Arguments: s.Args,
+		Source: Origin{Kind: s.Source.Kind, Model: s.Model, Repo: s.Source.Repo, Commit: s.Source.Commit, Verified: verified, Files: files},
+		Type:   a.Type, Kernel: a.Kernel, Platform: platform(), BPW: a.BitsPerWeight(), Machine: s.Machine, Smoke: a.Smoke, Bench: a.Bench,
+	}
+	for i, p := range a.Paths {
+		r.Outputs = append(r.Outputs, FileDigest{filepath.Base(p), a.Plans[i].FileSize, "sha256:" + a.SHA256[i]})
+	}
+	if len(a.Plans) > 0 {
+		r.Arch = a.Plans[0].Architecture()
+	}
+	if m := a.Model; m != nil {
+		r.Class, r.As, r.License, r.Warnings = m.HF, m.As, m.Card.License, m.Warnings
+		for _, d := range m.Dropped {
+			r.Dropped = append(r.Dropped, Dropped{d.Name, d.Reason})
+		}
+		if m.Vocab != nil {
+			r.Pre = m.Vocab.Decision
+		}
+	}
+	r.Tensors = tensors(a)
+	return r
+}
+
+func tensors(a *job.Artifact) []Tensor {
+	var ts []Tensor
+	if a.Policy != nil {
+		for _, d := range a.Policy.Decisions {
+			ts = append(ts, Tensor{d.Name, d.To.String(), d.From.String(), d.Rule})
+		}
+		return ts
+	}
+	for _, o := range a.Outputs() {
+		ts = append(ts, Tensor{Name: o.Name, Type: o.Type.String(), Rule: "as the converter writes it"})
+	}
+	return ts
+}
+
+// Write puts the receipt beside its file.
+func (r *Receipt) Write(path string) error {
+	b, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return err
+	}
+	return renameio.WriteFile(path, append(b, '\n'), 0o644)
+}
+
+// ReadReceipt reads a receipt.
+func ReadReceipt(path string) (*Receipt, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, &NoReceiptError{path}
+		}
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxReceipt+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > maxReceipt {
+		return nil, &fault.Invalid{On: path, Says: fmt.Sprintf("more than %d bytes", maxReceipt)}
+	}
+	var r Receipt
+	if err := json.Unmarshal(b, &r); err != nil {
+		return nil, &fault.Invalid{On: path, Says: "not a receipt", Err: err}
+	}
+	if r.Version < 1 || r.Version > ReceiptVersion {
+		return nil, &fault.Invalid{On: path, Says: fmt.Sprintf("receipt version %d, this quern reads up to %d", r.Version, ReceiptVersion), Next: "use a newer quern"}
+	}
+	return &r, nil
+}
+
+// NoReceiptError says that a file has no receipt beside it. It is an fs.ErrNotExist.
+type NoReceiptError struct{ Path string }
+
+// Error names the receipt.
+func (e *NoReceiptError) Error() string { return e.Path + ": there is no receipt" }
+
+// Hint says where receipts come from.
+func (e *NoReceiptError) Hint() string {
+	return "quern writes one beside every file that it makes; only such files can be verified"
+}
+
+// Is makes the error an fs.ErrNotExist.
+func (e *NoReceiptError) Is(target error) bool { return target == fs.ErrNotExist }

@@ -1,0 +1,91 @@
+package record
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"quern/convert/fault"
+)
+
+// Checked is a file whose bytes were compared with its receipt.
+type Checked struct {
+	Path   string `json:"path"`
+	Size   int64  `json:"size"`
+	Digest string `json:"digest"`
+	OK     bool   `json:"ok"`
+	Says   string `json:"says,omitempty"` // what differs
+}
+
+// Receipts finds the receipt of a file, or all receipts of a folder.
+func Receipts(path string) ([]string, error) {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !fi.IsDir() {
+		if !strings.HasSuffix(path, Suffix) {
+			path += Suffix
+		}
+		return []string{path}, nil
+	}
+	found, err := filepath.Glob(filepath.Join(path, "*"+Suffix))
+	if err != nil {
+		return nil, err
+	}
+	if len(found) == 0 {
+		return nil, &NoReceiptError{path}
+	}
+	sort.Strings(found)
+	return found, nil
+}
+
+// Verify reads every byte of the files that a receipt is about. The error is a *fault.Invalid for the first that differs;
+// all are in the result.
+func Verify(ctx context.Context, receipt string) ([]Checked, *Receipt, error) {
+	r, err := ReadReceipt(receipt)
+	if err != nil {
+		return nil, nil, err
+	}
+	var all []Checked
+	var bad *Checked
+	for _, o := range r.Outputs {
+		c, err := check(ctx, filepath.Join(filepath.Dir(receipt), filepath.Base(o.Name)), o)
+		if err != nil {
+			return all, r, err
+		}
+		all = append(all, c)
+		if !c.OK && bad == nil {
+			bad = &all[len(all)-1]
+		}
+	}
+	if bad != nil {
+		return all, r, &fault.Invalid{On: bad.Path, Says: bad.Says, Next: "make it again with `quern " + strings.Join(r.Arguments, " ") + "`"}
+	}
+	return all, r, nil
+}
+
+func check(ctx context.Context, path string, want FileDigest) (Checked, error) {
+	c := Checked{Path: path}
+	var err error
+	c.Digest, c.Size, err = sumFile(ctx, path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		c.Says = "is missing; the receipt names it"
+		return c, nil
+	case err != nil:
+		return c, err
+	case c.Size != want.Size:
+		c.Says = fmt.Sprintf("has %d bytes, the receipt says %d", c.Size, want.Size)
+	case c.Digest != want.Digest:
+		c.Says = fmt.Sprintf("has digest %s, the receipt says %s", c.Digest, want.Digest)
+	default:
+		c.OK = true
+	}
+	return c, nil
+}
