@@ -1,0 +1,105 @@
+package tokenizer
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"quern/convert/fault"
+)
+
+// maxPadded bounds the length to which a file may ask to pad.
+const maxPadded = 1 << 22
+
+// fit is truncation and padding. They are part of a tokenizer.json; AutoTokenizer ignores them unless asked.
+type fit struct {
+	limit     int // -1: none
+	leftCut   bool
+	onlyPair  bool
+	fixed     int // pad to this, 0: do not
+	multiple  int
+	padID     int32
+	leftPad   bool
+	padsBatch bool
+}
+
+func parseFit(truncation, padding json.RawMessage) (fit, error) {
+	f := fit{limit: -1}
+	if truncation != nil {
+		var t struct {
+			Direction string `json:"direction"`
+			MaxLength *int   `json:"max_length"`
+			Strategy  string `json:"strategy"`
+		}
+		if err := json.Unmarshal(truncation, &t); err != nil {
+			return f, &fault.Invalid{On: "truncation", Says: "cannot be read", Err: err}
+		}
+		if t.MaxLength == nil || *t.MaxLength < 0 {
+			return f, missing("truncation", "max_length")
+		}
+		f.limit, f.leftCut, f.onlyPair = *t.MaxLength, t.Direction == "Left", t.Strategy == "OnlySecond"
+	}
+	if padding == nil {
+		return f, nil
+	}
+	var p struct {
+		Strategy  json.RawMessage `json:"strategy"`
+		Direction string          `json:"direction"`
+		Multiple  int             `json:"pad_to_multiple_of"`
+		ID        uint32          `json:"pad_id"`
+	}
+	if err := json.Unmarshal(padding, &p); err != nil {
+		return f, &fault.Invalid{On: "padding", Says: "cannot be read", Err: err}
+	}
+	var fixed struct{ Fixed int }
+	if len(p.Strategy) > 0 && p.Strategy[0] == '{' {
+		if err := json.Unmarshal(p.Strategy, &fixed); err != nil {
+			return f, &fault.Invalid{On: "padding", Says: "strategy cannot be read", Err: err}
+		}
+	}
+	if p.ID > maxID || fixed.Fixed < 0 || fixed.Fixed > maxPadded || p.Multiple < 0 || p.Multiple > maxPadded {
+		return f, &fault.Invalid{On: "padding", Says: fmt.Sprintf("length %d, multiple %d or id %d is out of bounds", fixed.Fixed, p.Multiple, p.ID)}
+	}
+	f.fixed, f.multiple, f.padID, f.leftPad, f.padsBatch = fixed.Fixed, p.Multiple, int32(p.ID), p.Direction == "Left", true
+	return f, nil
+}
+
+// truncate leaves room for extra ids.
+func (f fit) truncate(ids []int32, extra int) ([]int32, error) {
+	if f.limit < 0 {
+		return ids, nil
+	}
+	limit := f.limit - extra
+	switch {
+	case limit < 0:
+		return nil, &fault.Invalid{On: "truncation", Says: fmt.Sprintf("max_length %d leaves no room for %d special tokens", f.limit, extra)}
+	case len(ids) <= limit:
+		return ids, nil
+	case f.onlyPair:
+		return nil, &fault.Invalid{On: "truncation", Says: "only a second text may be cut, and there is none"}
+	case f.leftCut:
+		return ids[len(ids)-limit:], nil
+	}
+	return ids[:limit], nil
+}
+
+func (f fit) pad(ids []int32) ([]int32, error) {
+	if !f.padsBatch {
+		return ids, nil
+	}
+	n := f.fixed
+	if n == 0 {
+		n = len(ids)
+	}
+	if f.multiple > 0 && n%f.multiple > 0 {
+		n += f.multiple - n%f.multiple
+	}
+	if n <= len(ids) {
+		return ids, nil
+	}
+	pads := slices.Repeat([]int32{f.padID}, n-len(ids))
+	if f.leftPad {
+		return append(pads, ids...), nil
+	}
+	return append(ids, pads...), nil
+}

@@ -1,0 +1,173 @@
+"""Writes tables.bin.gz: what the Hugging Face `tokenizers` library takes each code point for.
+
+    python tables.py UNICODE_PROPERTIES scripts.rs tables.bin.gz
+
+Every table is measured by running tokenizers 0.22.2 over all code points, because its parts carry different versions
+of Unicode. UNICODE_PROPERTIES is Oniguruma 6.9.10's list of property names; scripts.rs is the library's own script table.
+"""
+import gzip, re, sys, unicodedata
+from tokenizers import Regex, Tokenizer, AddedToken, models, normalizers as N, pre_tokenizers as P
+
+CPS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
+ALL = "".join(map(chr, CPS))
+ALLSET = frozenset(ALL)
+
+def uv(n):
+    out = bytearray()
+    while n >= 0x80:
+        out.append(n & 0x7F | 0x80)
+        n >>= 7
+    out.append(n)
+    return bytes(out)
+
+def text(s):
+    b = s.encode()
+    return uv(len(b)) + b
+
+def ranges(cps):
+    out = []
+    for c in sorted(cps):
+        if out and out[-1][1] == c - 1: out[-1][1] = c
+        else: out.append([c, c])
+    return out
+
+def pack_set(cps):
+    r, at, b = ranges(cps), 0, bytearray()
+    b += uv(len(r))
+    for lo, hi in r:
+        b += uv(lo - at) + uv(hi - lo)
+        at = hi + 1
+    return bytes(b)
+
+def removed(regex, hay=ALL):
+    """The code points of hay that the regular expression matches, seen by removing them."""
+    return (ALLSET if hay is ALL else set(hay)) - set(N.Replace(Regex(regex), "").normalize_str(hay))
+
+def by_char(keep):
+    return {chr(c) for c in CPS if keep(chr(c))}
+
+sets, names = {}, {}
+def add(name, chars):
+    key = pack_set(map(ord, chars))
+    names[name] = sets.setdefault(key, len(sets))
+
+def properties(path):
+    for line in open(path):
+        n = line.strip()
+        if not re.fullmatch(r"[A-Za-z0-9_.=]+", n) or n.startswith("Age"): continue
+        try: add("onig:" + re.sub(r"[ _-]", "", n).lower(), removed(r"\p{%s}" % n))
+        except Exception as e: print(n, e)
+    for n in "Alnum Alpha Blank Cntrl Digit Graph Lower Print Punct Space Upper XDigit Word ASCII".split():
+        add("onig:posix" + n.lower(), removed("[[:%s:]]" % n.lower()))
+        add("onig:" + n.lower(), removed(r"\p{%s}" % n))
+    for n, r in {"w": r"\w", "d": r"\d", "s": r"\s", "h": r"\h", "dot": r"."}.items(): add("onig:esc" + n, removed(r))
+
+def library():
+    ws, dig, pun = P.WhitespaceSplit(), P.Digits(individual_digits=True), P.Punctuation("isolated")
+    word = P.Whitespace()
+    add("rust:space", by_char(lambda c: not ws.pre_tokenize_str(c)))
+    add("rust:numeric", by_char(lambda c: len(dig.pre_tokenize_str("a" + c)) == 2))
+    add("rust:word", by_char(lambda c: [p for p, _ in word.pre_tokenize_str("a" + c)] == ["a" + c]))
+    add("rust:regexspace", by_char(lambda c: not word.pre_tokenize_str(c)))
+    add("old:punctuation", by_char(lambda c: len(pun.pre_tokenize_str("a" + c)) == 2))
+    clean = N.BertNormalizer(clean_text=True, handle_chinese_chars=False, strip_accents=False, lowercase=False)
+    add("bert:removed", by_char(lambda c: clean.normalize_str(c) == ""))
+    add("bert:space", by_char(lambda c: clean.normalize_str(c) == " "))
+    chinese = N.BertNormalizer(clean_text=False, handle_chinese_chars=True, strip_accents=False, lowercase=False)
+    add("bert:chinese", by_char(lambda c: chinese.normalize_str(c) != c))
+    acc = N.BertNormalizer(clean_text=False, handle_chinese_chars=False, strip_accents=True, lowercase=False)
+    nfd = N.NFD()
+    add("old:mn", by_char(lambda c: nfd.normalize_str(c) == c and acc.normalize_str(c) == ""))
+    sa = N.StripAccents()
+    add("norm:mark", by_char(lambda c: sa.normalize_str(c) == ""))
+    strip = N.Strip()
+    add("rust:strip", by_char(lambda c: strip.normalize_str(c) == ""))
+    nmt = N.Nmt()
+    add("nmt:removed", by_char(lambda c: nmt.normalize_str(c) == ""))
+    add("nmt:space", by_char(lambda c: nmt.normalize_str(c) == " " and c != " "))
+
+def mapping(f):
+    return {c: s for c in CPS if (s := f(chr(c))) != chr(c)}
+
+def pack_map(m):
+    b, at = bytearray(uv(len(m))), 0
+    for c in sorted(m):
+        v = [ord(x) for x in m[c]]
+        b += uv(c - at) + uv(len(v))
+        for x in v:  # zigzag from the code point itself: most images are near
+            d = x - c
+            b += uv(d << 1 if d >= 0 else (-d << 1) - 1)
+        at = c
+    return bytes(b)
+
+def normal_forms():
+    nfd, nfkd, nfc = N.NFD(), N.NFKD(), N.NFC()
+    hangul = range(0xAC00, 0xD7A4)
+    d = {c: s for c, s in mapping(nfd.normalize_str).items() if c not in hangul}
+    k = {c: s for c, s in mapping(nfkd.normalize_str).items() if c not in hangul and s != d.get(c)}
+    # The class of a mark shows in what it may not pass: rank every mark between others of known class.
+    rep = {}
+    for c in CPS:
+        if (v := unicodedata.combining(chr(c))) and c not in d and v not in rep and nfd.normalize_str("a" + chr(c) + "\u0334") != "a" + chr(c) + "\u0334": rep[v] = chr(c)
+    rep[1] = "\u0334"
+    order = sorted(rep)
+    ccc = {}
+    for c in CPS:
+        ch = chr(c)
+        if c in d: continue
+        if nfd.normalize_str(ch + "\u0334") != ch + "\u0334" or nfd.normalize_str("\u0301" + ch) != "\u0301" + ch:
+            below = [v for v in order if nfd.normalize_str("a" + ch + rep[v]) != "a" + ch + rep[v]]
+            above = [v for v in order if nfd.normalize_str("a" + rep[v] + ch) != "a" + rep[v] + ch]
+            same = [v for v in order if v not in below and v not in above]
+            assert len(same) == 1, (hex(c), below, above)
+            ccc[c] = same[0]
+    for c in CPS:  # class 230: nothing that stays in place next to U+0301 distinguishes it from a starter but U+0345
+        ch = chr(c)
+        if c not in d and c not in ccc and nfd.normalize_str("\u0345" + ch) != "\u0345" + ch: ccc[c] = 230
+    comp = {}
+    for c, s in d.items():
+        if len(s) > 1 and nfc.normalize_str(s) == chr(c): comp[c] = nfc.normalize_str(s[:-1]) + s[-1]
+    assert all(len(v) == 2 for v in comp.values()), [hex(c) for c, v in comp.items() if len(v) != 2]
+    return {"nfd": pack_map(d), "nfkd": pack_map(k), "ccc": pack_map({c: chr(v) for c, v in ccc.items()}), "compose": pack_map(comp)}
+
+def folds():
+    """Oniguruma's case folding: equivalence classes of single characters, and strings that fold like one character."""
+    hay = "".join(sorted(removed_cased))
+    one = {}
+    for c in hay:
+        m = removed("(?i:%s)" % c, hay) - {c}
+        if m: one[ord(c)] = "".join(sorted(m))
+    many = {ord(c): c.casefold() for c in ALL if len(c.casefold()) > 1}
+    for c, s in many.items():
+        assert N.Replace(Regex("(?i:^%s$)" % s), "").normalize_str(chr(c)) == "", (hex(c), s)
+    return {"fold": pack_map(one), "multifold": pack_map(many)}
+
+def scripts(path):
+    src = open(path).read()
+    num, of = {"Any": 0}, {}
+    for lo, hi, s in re.findall(r"0x([0-9A-F]+)(?:\.\.=0x([0-9A-F]+))? => Script::(\w+)", src):
+        if s in ("Hiragana", "Katakana"): s = "Han"
+        v = num.setdefault(s, len(num))
+        for c in range(int(lo, 16), int(hi or lo, 16) + 1): of.setdefault(c, v)
+    of[0x30FC], of[0x20] = num["Han"], 0
+    runs, last = [], None
+    for c in range(0x110000):
+        v = of.get(c, 0)
+        if v != last: runs.append([0, v]); last = v
+        runs[-1][0] += 1
+    return {"scripts": uv(len(runs)) + b"".join(uv(n) + uv(v) for n, v in runs)}
+
+properties(sys.argv[1])
+print("properties", len(names), "sets", len(sets), flush=True)
+removed_cased = removed(r"\p{Cased}") | removed(r"\p{Changes_When_Casemapped}") | removed(r"\p{Changes_When_Casefolded}")
+library()
+print("library", len(sets), flush=True)
+maps = {"lower": pack_map(mapping(N.Lowercase().normalize_str))}
+maps |= normal_forms()
+print("normal forms", flush=True)
+maps |= folds() | scripts(sys.argv[2])
+out = uv(len(sets)) + b"".join(sets)
+out += uv(len(names)) + b"".join(text(n) + uv(i) for n, i in sorted(names.items()))
+out += uv(len(maps)) + b"".join(text(n) + uv(len(b)) + b for n, b in sorted(maps.items()))
+with open(sys.argv[3], "wb") as f: f.write(gzip.compress(out, 9, mtime=0))
+print(len(out), {n: len(b) for n, b in maps.items()})
