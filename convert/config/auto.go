@@ -206,18 +206,36 @@ func (t *tables) tidy(o Object) error {
 func dtypeText(v any) (any, error) {
 	switch v := v.(type) {
 	case float64:
-		_, after, _ := strings.Cut(FormatFloat(v), ".")
+		_, after, ok := strings.Cut(FormatFloat(v), ".")
+		if !ok {
+			return nil, errors.New("dtype is " + kind(v))
+		}
 		return after, nil
 	case []any:
 		return nil, errors.New("dtype is a list")
 	case Object:
 		for k, e := range v {
-			if s, ok := e.(string); ok {
-				v[k] = s[strings.LastIndexByte(s, '.')+1:]
-			}
+			s := pythonText(e)
+			v[k] = s[strings.LastIndexByte(s, '.')+1:]
 		}
 	}
 	return v, nil
+}
+
+// pythonText is str(v) of a scalar.
+func pythonText(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "None"
+	case bool:
+		if v {
+			return "True"
+		}
+		return "False"
+	case float64:
+		return FormatFloat(v)
+	}
+	return fmt.Sprint(v)
 }
 
 // canonicalHeads is the root's second look at pruned_heads, whose keys are layer numbers.

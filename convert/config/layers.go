@@ -154,14 +154,11 @@ func smolRopeLayers(b *build) error {
 // smolLayers slide where there is a window and no rope.
 func smolLayers(b *build) pattern {
 	return func(i int) (string, error) {
-		if !Truth(b.vals["use_sliding_window"]) || b.vals["sliding_window"] == nil {
-			return full, nil
-		}
 		list, ok := b.vals["no_rope_layers"].([]any)
 		if !ok || i >= len(list) {
 			return "", errors.New("no_rope_layers does not cover every layer")
 		}
-		if Truth(list[i]) {
+		if Truth(list[i]) || !Truth(b.vals["use_sliding_window"]) || b.vals["sliding_window"] == nil {
 			return full, nil
 		}
 		return sliding, nil

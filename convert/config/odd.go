@@ -179,6 +179,7 @@ func voxtralSizes(b *build) error {
 	return nil
 }
 
+// falconFeedForward is four times hidden_size, whatever n_embed says.
 func falconFeedForward(b *build) (err error) {
 	if b.vals["ffn_hidden_size"] == nil {
 		b.vals["ffn_hidden_size"], err = times.of(b.vals["hidden_size"], int64(4))

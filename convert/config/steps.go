@@ -118,8 +118,7 @@ func hybridSteps(class string) []step {
 		return []step{preset("attention_bias", false), preset("mlp_bias", false), kvHeads, preset("rope_theta", 10000.0),
 			preset("rope_scaling", nil), preset("partial_rotary_factor", 0.5), mambaHeads, base}
 	case "FalconH1Config":
-		return []step{preset("attention_bias", false), preset("mlp_bias", false), kvHeads, set("rope_scaling", nil), mambaHeads,
-			falconMultipliers, base}
+		return []step{preset("attention_bias", false), preset("mlp_bias", false), kvHeads, mambaHeads, falconMultipliers, base}
 	case "GraniteMoeHybridConfig":
 		return []step{kvHeads, graniteLayers, mambaHeads, base, graniteRope}
 	case "JambaConfig":
@@ -232,7 +231,7 @@ func oddSteps(class string) []step {
 	case "BloomConfig":
 		return []step{given("hidden_size", "n_embed"), base}
 	case "FalconConfig":
-		return []step{given("hidden_size", "n_embed"), orCopy("num_kv_heads", "num_attention_heads"), falconFeedForward, base}
+		return []step{falconFeedForward, given("hidden_size", "n_embed"), orCopy("num_kv_heads", "num_attention_heads"), base}
 	case "DbrxConfig":
 		return []step{sub("attn_config", "DbrxAttentionConfig"), sub("ffn_config", "DbrxFFNConfig"), dbrxRoot, base}
 	case "DbrxAttentionConfig":
