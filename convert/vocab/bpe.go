@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"quern/convert/fault"
+	"quern/convert/tokenizer"
 )
 
 // bpeRules are the differences between the families that write a byte-level vocabulary.
@@ -16,7 +17,7 @@ type bpeRules struct {
 	pinned string   // name of the pre-tokenizer, whatever the tokenizer is
 }
 
-// bpeTokens lists the vocabulary of a byte-level or WordPiece tokenizer and decides its pre-tokenizer.
+// bpeTokens lists the vocabulary of a byte-level or WordPiece tokenizer; its pre-tokenizer is decided in the end.
 // Ids 0 to the configured size; holes are padding.
 func (b *builder) bpeTokens(r bpeRules) ([]token, string, error) {
 	if err := b.load(); err != nil {
@@ -31,25 +32,25 @@ func (b *builder) bpeTokens(r bpeRules) ([]token, string, error) {
 		return nil, "", err
 	}
 	if !ok {
-		size = len(b.hf.ids)
+		size = b.hf.count
 	}
 	if top := b.hf.topID(); top >= size {
-		return nil, "", &fault.Invalid{On: "tokenizer", Says: fmt.Sprintf("the highest token id is %d (%q), the configuration says %d tokens", top, b.hf.texts[int32(top)], size),
+		return nil, "", &fault.Invalid{On: "tokenizer", Says: fmt.Sprintf("the highest token id is %d (%q), the configuration says %d tokens", top, b.hf.texts[top], size),
 			Next: "vocab_size in config.json must be greater than every token id"}
 	}
 	pre := r.pinned
 	if pre == "" {
-		if pre, err = b.identify(); err != nil {
-			return nil, "", err
-		}
+		pre, b.undecided = pending, true
 	}
 	list := padding(size, 0)
-	for id, text := range b.hf.texts {
-		list[id] = token{text, 0, Normal}
+	for id, known := range b.hf.known {
+		if known {
+			list[id] = token{b.hf.texts[id], 0, Normal}
+		}
 	}
 	for _, a := range b.hf.added {
-		if text, ok := b.hf.texts[a.ID]; ok && text == a.Content {
-			list[a.ID] = b.addedType(a, r)
+		if list[a.ID], err = b.addedType(a, r); err != nil {
+			return nil, "", err
 		}
 	}
 	return list, pre, nil
@@ -57,20 +58,23 @@ func (b *builder) bpeTokens(r bpeRules) ([]token, string, error) {
 
 // addedType spells an added token as llama.cpp expects it: control and user defined tokens are matched before any
 // normalizer runs, so a token that Hugging Face matches in the raw text goes once through the tokenizer.
-func (b *builder) addedType(a addedState, r bpeRules) token {
+func (b *builder) addedType(a tokenizer.AddedToken, r bpeRules) (token, error) {
 	text := a.Content
 	if !a.Normalized && !r.raw {
-		text = b.hf.roundTrip(text)
+		var err error
+		if text, err = b.hf.roundTrip(text); err != nil {
+			return token{}, err
+		}
 	}
 	switch {
 	case slices.Contains(b.in.Controls, text):
-		return token{text, 0, Control}
+		return token{text, 0, Control}, nil
 	case a.Special, !r.raw && looksSpecial(text):
-		return token{text, 0, Control}
+		return token{text, 0, Control}, nil
 	case !r.raw && !r.spaces:
 		text = strings.ReplaceAll(text, "\u2581", " ")
 	}
-	return token{text, 0, UserDefined}
+	return token{text, 0, UserDefined}, nil
 }
 
 // bpe writes a byte-level vocabulary with its merges.

@@ -60,16 +60,16 @@ var kinds = map[Kind]func(*builder) error{
 	Plamo:      (*builder).plamo,
 	Plamo3:     (*builder).plamo3,
 	Deci:       (*builder).deci,
-	GLM: known((*builder).gpt2, Special{Type: "bos", Text: "[gMASK]"}, Special{Type: "eot", Text: "<|user|>"},
+	GLM: familiar((*builder).gpt2, Special{Type: "bos", Text: "[gMASK]"}, Special{Type: "eot", Text: "<|user|>"},
 		Special{Type: "unk", Text: "<|endoftext|>"}, Special{Type: "eom", Text: "<|observation|>"}),
-	GLMEdge: known((*builder).gpt2, Special{Type: "eos", Text: "<|endoftext|>"}, Special{Type: "eot", Text: "<|user|>"},
+	GLMEdge: familiar((*builder).gpt2, Special{Type: "eos", Text: "<|endoftext|>"}, Special{Type: "eot", Text: "<|user|>"},
 		Special{Type: "unk", Text: "<|endoftext|>"}, Special{Type: "bos", Text: "<|endoftext|>"}),
-	ChatGLM: known((*builder).gpt2, Special{Type: "eos", Text: "<|endoftext|>"}, Special{Type: "eot", Text: "<|user|>"},
+	ChatGLM: familiar((*builder).gpt2, Special{Type: "eos", Text: "<|endoftext|>"}, Special{Type: "eot", Text: "<|user|>"},
 		Special{Type: "unk", Text: "<|endoftext|>"}),
-	Solar: known((*builder).gpt2, Special{Type: "eos", Text: "<|endoftext|>"}, Special{Type: "eot", Text: "<|endoftext|>"},
+	Solar: familiar((*builder).gpt2, Special{Type: "eos", Text: "<|endoftext|>"}, Special{Type: "eot", Text: "<|endoftext|>"},
 		Special{Type: "unk", Text: "<unk>"}, Special{Type: "bos", Text: "<|startoftext|>"}),
-	Dots3:       known((*builder).gpt2, Special{Type: "eot", Text: "<|endofassistant|>"}),
-	InternS1:    known(func(b *builder) error { return b.bpe(bpeRules{spaces: true}) }, Special{Type: "bos", ID: 151643}),
+	Dots3:       familiar((*builder).gpt2, Special{Type: "eot", Text: "<|endofassistant|>"}),
+	InternS1:    familiar(func(b *builder) error { return b.bpe(bpeRules{spaces: true}) }, Special{Type: "bos", ID: 151643}),
 	Dream:       func(b *builder) error { return b.either(b.spm(spmCommon))(bpeRules{raw: true}) },
 	LLaDA:       func(b *builder) error { return b.then(b.bpe(bpeRules{raw: true}), keyAddBOS, true) },
 	Laguna:      (*builder).laguna,
@@ -85,8 +85,8 @@ func (b *builder) gpt2() error { return b.bpe(bpeRules{}) }
 
 func (b *builder) spmAlone() error { return b.need(b.spm(spmCommon)) }
 
-// known adds special tokens that a family sets where the checkpoint names none.
-func known(fill func(*builder) error, list ...Special) func(*builder) error {
+// familiar adds special tokens that a family sets where the checkpoint names none.
+func familiar(fill func(*builder) error, list ...Special) func(*builder) error {
 	return func(b *builder) error {
 		b.in.Specials = append(append([]Special{}, b.in.Specials...), list...)
 		return fill(b)
@@ -380,7 +380,7 @@ func (b *builder) museGlimmer() error {
 	if err := b.gpt2(); err != nil {
 		return err
 	}
-	if id, ok := b.hf.ids["<|eot|>"]; ok {
+	if id, ok := b.hf.tok.ID("<|eot|>"); ok {
 		b.kv.set(keyEOT, uint32(id))
 	}
 	return nil

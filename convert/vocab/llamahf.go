@@ -68,9 +68,9 @@ func (b *builder) llamaTokens() ([]token, error) {
 		special[id] = true
 	}
 	base := b.hf.baseSize()
-	list := make([]token, 0, len(b.hf.ids))
-	for id := range int32(base) {
-		text, ok := b.hf.texts[id]
+	list := make([]token, 0, len(b.hf.texts))
+	for id := range base {
+		text, ok := b.hf.text(id)
 		if !ok {
 			return nil, &fault.Invalid{On: "tokenizer.json", Says: fmt.Sprintf("no token has the id %d, of %d", id, base)}
 		}
@@ -78,7 +78,7 @@ func (b *builder) llamaTokens() ([]token, error) {
 		switch {
 		case isByte(text):
 			t.typ = Byte
-		case special[id]:
+		case special[int32(id)]:
 			t.typ = Control
 		}
 		list = append(list, t)
@@ -132,14 +132,14 @@ func (b *builder) xverse() error {
 		return err
 	}
 	if !ok {
-		size = len(b.hf.ids)
+		size = b.hf.count
 	}
 	if top := b.hf.topID(); top >= size {
 		return &fault.Invalid{On: "tokenizer.json", Says: fmt.Sprintf("the highest token id is %d, the configuration says %d tokens", top, size)}
 	}
 	list := make([]token, size)
 	for id := range list {
-		text, ok := b.hf.texts[int32(id)]
+		text, ok := b.hf.text(id)
 		if !ok {
 			return &fault.Invalid{On: "tokenizer.json", Says: fmt.Sprintf("no token has the id %d, of %d", id, size)}
 		}

@@ -82,7 +82,7 @@ func (b *builder) readMistral(native bool) error {
 	}
 	b.kv.set(keyModel, "gpt2")
 	b.kv.set(keyPre, "tekken") // by the format, whatever its pattern
-	b.out.Pre = &Identity{Pre: "tekken", How: HowFormat, Proven: true}
+	b.out.Pre = &Identity{Pre: "tekken", How: HowStructure, Structure: "tekken.json"}
 	merges, err := ranks.mergesSplit()
 	if err != nil {
 		return err

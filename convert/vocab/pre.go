@@ -1,34 +1,171 @@
 package vocab
 
-// Prover encodes texts with llama.cpp's own tokenizer, from the bytes of a vocabulary-only GGUF file.
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"quern/convert/fault"
+)
+
+// Prover encodes texts with llama.cpp's own tokenizer.
 type Prover interface {
+	// Encode loads a GGUF file that holds a vocabulary and no tensors, and encodes every text with the texts of special
+	// tokens recognised and none added. A name that llama.cpp refuses is an error; one that wraps context.Canceled ends
+	// the identification.
 	Encode(gguf []byte, texts []string) ([][]int32, error)
 }
 
-// How a pre-tokenizer was decided.
+// How says in which way a pre-tokenizer was decided.
 type How string
 
 // The ways.
 const (
 	HowHash      How = "hash"      // the reference's table knows the tokenizer
-	HowStructure How = "structure" // normalizer and splitter are those of a known entry
+	HowStructure How = "structure" // it cuts as a known entry does, by its file format or by its parts, or no text of the corpus differs
 	HowOverride  How = "override"  // the user said so
-	HowFormat    How = "format"    // the file format states it
 )
 
 // Identity is the decision on a pre-tokenizer.
 type Identity struct {
-	Pre    string
-	How    How
-	Proven bool
+	Pre        string       `json:"pre"`
+	How        How          `json:"how"`
+	Hash       string       `json:"hash,omitempty"`       // of the reference's text
+	Structure  string       `json:"structure,omitempty"`  // where the tokenizer cuts, in words
+	Proven     bool         `json:"proven"`               // compared with llama.cpp's own vocabulary, within what is known of the entry
+	Differs    []Difference `json:"differs,omitempty"`    // texts of the corpus that llama.cpp encodes otherwise under Pre
+	Candidates []Candidate  `json:"candidates,omitempty"` // what was tried
 }
 
-const (
-	splitQwen    = ``
-	splitHunyuan = ``
-	splitKimi    = ``
-)
+// Difference is a text that the two tokenizers encode otherwise.
+type Difference struct {
+	Kind   string  `json:"kind"`
+	Text   string  `json:"text"`
+	Ours   []int32 `json:"ours"`   // as Hugging Face encodes it
+	Theirs []int32 `json:"theirs"` // as llama.cpp does
+}
 
-func (b *builder) identify() (string, error) { return b.in.Pre, nil }
+// Candidate is a name that was tried.
+type Candidate struct {
+	Pre       string      `json:"pre"`
+	Structure bool        `json:"structure"` // the tokenizer cuts as a published one of this name does
+	Tried     bool        `json:"tried"`     // encoded with llama.cpp
+	Differs   int         `json:"differs"`   // number of texts
+	First     *Difference `json:"first,omitempty"`
+	Why       string      `json:"why,omitempty"` // it was not taken
+}
 
-func (b *builder) identifyRanks(f rankFamily, v *rankVocab) (string, error) { return f.pre, nil }
+// PreTokenizers lists the names that a byte-level vocabulary may have, sorted.
+func PreTokenizers() []string {
+	var out []string
+	for name := range preTypes {
+		out = append(out, name)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// hashIDs is the reference's hash: SHA-256 of the ids as Python prints a list.
+func hashIDs(ids []int32) string {
+	var b strings.Builder
+	b.WriteByte('[')
+	for i, id := range ids {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(strconv.Itoa(int(id)))
+	}
+	b.WriteByte(']')
+	sum := sha256.Sum256([]byte(b.String()))
+	return hex.EncodeToString(sum[:])
+}
+
+// otherFits are the names of the table under which llama.cpp encodes English or digits of their own published
+// tokenizers otherwise, while another name would fit better. Measured: testdata of TestShown.
+var otherFits = map[string]string{"falcon3": "codeshell", "falcon-h1": "qwen35", "deepseek-llm": "deepseek-coder", "laguna": "qwen2"}
+
+// identify decides the pre-tokenizer of the checkpoint's tokenizer, once.
+func (b *builder) identify() (string, error) {
+	ids, err := b.hf.tok.Encode(checkText, true)
+	if err != nil {
+		return "", err
+	}
+	id := &Identity{Hash: hashIDs(ids)}
+	b.out.Pre = id
+	table, hashed := hashes[id.Hash]
+	switch {
+	case b.in.Pre != "":
+		id.How = HowOverride
+		if err := b.override(id); err != nil {
+			return "", err
+		}
+		if hashed && table != id.Pre {
+			b.warn("pre-tokenizer: %s as told, the reference's table says %s", id.Pre, table)
+		}
+	case hashed:
+		id.Pre, id.How = table, HowHash
+		if better, ok := otherFits[table]; ok {
+			b.warn("pre-tokenizer: %s as the reference writes, although llama.cpp encodes this tokenizer's texts better as %s", table, better)
+		}
+	default:
+		return b.resolve(id)
+	}
+	return id.Pre, b.compare(id)
+}
+
+// override takes the user's name, if llama.cpp has one like it.
+func (b *builder) override(id *Identity) error {
+	id.Pre = b.in.Pre
+	if _, ok := preTypes[id.Pre]; ok || slices.Contains(wordPieceNames, id.Pre) {
+		return nil
+	}
+	return &fault.Unsupported{On: "pre-tokenizer " + strconv.Quote(id.Pre), Says: "llama.cpp has none of this name", Next: nearest(id.Pre)}
+}
+
+// wordPieceNames are names of the table that llama.cpp does not know: it has no use for one with a WordPiece vocabulary.
+var wordPieceNames = []string{"bert-bge", "bert-bge-large", "jina-v2-en"}
+
+// nearest names the known pre-tokenizers that begin like a wrong one.
+func nearest(name string) string {
+	var like []string
+	for _, n := range PreTokenizers() {
+		if len(name) > 2 && strings.HasPrefix(n, name[:3]) {
+			like = append(like, n)
+		}
+	}
+	if len(like) == 0 {
+		like = []string{"gpt-2", "llama-bpe", "qwen2", "deepseek-v3", "gpt-4o", "tekken"}
+	}
+	return "`quern archs --tokenizers` lists them; among them are " + strings.Join(like, ", ")
+}
+
+// compare finds the differences under a name that stands already; they are reported, not judged.
+func (b *builder) compare(id *Identity) error {
+	if b.in.Prover == nil || slices.Contains(wordPieceNames, id.Pre) {
+		return nil
+	}
+	differs, err := b.differences(id.Pre)
+	if err != nil {
+		b.warn("pre-tokenizer: llama.cpp's own vocabulary could not be asked: %v", err)
+		return nil
+	}
+	id.Differs, id.Proven = differs, true
+	if len(differs) > 0 && id.How == HowOverride {
+		b.warn("pre-tokenizer: with %s llama.cpp encodes %d of %d texts otherwise, the first %s", id.Pre, len(differs), len(samples), differs[0].show())
+	}
+	return nil
+}
+
+func (d *Difference) show() string {
+	return fmt.Sprintf("%q: %v, llama.cpp %v", clip(d.Text), d.Ours, d.Theirs)
+}
+
+func clip(s string) string {
+	if r := []rune(s); len(r) > 60 {
+		return string(r[:60]) + "..."
+	}
+	return s
+}

@@ -170,7 +170,6 @@ type rankFamily struct {
 	counted  *regexp.Regexp
 	absolute bool   // numbered by id, and tokenizer_config.json names some
 	pre      string // the pre-tokenizer of the published class
-	pattern  string // its splitter
 }
 
 // The published tokenization files. What they count is read from the checkpoint's copy where it has one, as a fact, not
@@ -179,11 +178,11 @@ var (
 	extras = regexp.MustCompile(`<\|extra_\{i\}\|>.{0,20}for i in range\((\d{1,6})\)`)
 
 	qwenFamily = rankFamily{file: "qwen.tiktoken", pre: "qwen2", named: []string{"<|endoftext|>", "<|im_start|>", "<|im_end|>"},
-		numbered: "<|extra_%d|>", count: 205, counted: extras, pattern: splitQwen}
+		numbered: "<|extra_%d|>", count: 205, counted: extras}
 	hunyuanFamily = rankFamily{file: "hy.tiktoken", pre: "hunyuan", named: []string{"<|endoftext|>", "<|startoftext|>", "<|bos|>", "<|eos|>", "<|pad|>"},
-		numbered: "<|extra_%d|>", count: 205, counted: extras, pattern: splitHunyuan}
+		numbered: "<|extra_%d|>", count: 205, counted: extras}
 	kimiFamily = rankFamily{file: "tiktoken.model", pre: "kimi-k2", numbered: "<|reserved_token_%d|>", count: 256, absolute: true,
-		counted: regexp.MustCompile(`num_reserved_special_tokens\s*=\s*(\d{1,6})`), pattern: splitKimi}
+		counted: regexp.MustCompile(`num_reserved_special_tokens\s*=\s*(\d{1,6})`)}
 )
 
 // rankVocab is a vocabulary of ranks with its special tokens.

@@ -37,7 +37,7 @@ func (b *builder) qwenRanks() error {
 	if err != nil {
 		return err
 	}
-	pre, err := b.identifyRanks(qwenFamily, v)
+	pre, err := b.identifyFormat(qwenFamily)
 	if err != nil {
 		return err
 	}
@@ -57,6 +57,19 @@ func (b *builder) qwenRanks() error {
 	return nil
 }
 
+// identifyFormat names the pre-tokenizer of a file format whose published class has one: the pattern stands in Python
+// code, which is not run.
+func (b *builder) identifyFormat(f rankFamily) (string, error) {
+	id := &Identity{Pre: f.pre, How: HowStructure, Structure: f.file}
+	b.out.Pre = id
+	if b.in.Pre != "" {
+		id.How = HowOverride
+		return b.in.Pre, b.override(id)
+	}
+	b.warn("pre-tokenizer: %s, as the published tokenizers with %s have; the pattern stands in Python code and is not read", f.pre, f.file)
+	return id.Pre, nil
+}
+
 func (b *builder) stableLM() error {
 	if exists(b.src, "tokenizer.json") {
 		return b.gpt2()
@@ -74,7 +87,7 @@ func (b *builder) ranked(f rankFamily) error {
 	if err != nil {
 		return err
 	}
-	pre, err := b.identifyRanks(f, v)
+	pre, err := b.identifyFormat(f)
 	if err != nil {
 		return err
 	}

@@ -173,26 +173,27 @@ func (b *builder) unigramTokens(file *unigramFile) ([]token, error) {
 	for _, a := range b.hf.added {
 		added[a.ID] = true
 	}
-	for id := range int32(base) {
-		text, ok := b.hf.texts[id]
+	for i := range base {
+		id := int32(i)
+		text, ok := b.hf.text(i)
 		if !ok {
 			continue
 		}
-		if int(id) >= len(file.Model.Vocab) {
+		if i >= len(file.Model.Vocab) {
 			return nil, &fault.Invalid{On: "tokenizer.json: model.vocab", Says: fmt.Sprintf("%d entries, the tokenizer has %d", len(file.Model.Vocab), base)}
 		}
 		var score float64
-		if err := json.Unmarshal(file.Model.Vocab[id][1], &score); err != nil {
-			return nil, &fault.Invalid{On: "tokenizer.json: model.vocab", Says: fmt.Sprintf("score of entry %d", id), Err: err}
+		if err := json.Unmarshal(file.Model.Vocab[i][1], &score); err != nil {
+			return nil, &fault.Invalid{On: "tokenizer.json: model.vocab", Says: fmt.Sprintf("score of entry %d", i), Err: err}
 		}
-		list[id] = token{text, float32(score), Normal}
+		list[i] = token{text, float32(score), Normal}
 		switch {
 		case id == unknown:
-			list[id].typ = Unknown
+			list[i].typ = Unknown
 		case special[id]:
-			list[id].typ = Control
+			list[i].typ = Control
 		case added[id]:
-			list[id].typ = UserDefined
+			list[i].typ = UserDefined
 		}
 	}
 	return list, nil

@@ -84,6 +84,13 @@ func Build(src fs.FS, kind Kind, in Input) (*Vocab, error) {
 	if err := fill(b); err != nil {
 		return nil, err
 	}
+	if b.undecided {
+		pre, err := b.identify()
+		if err != nil {
+			return nil, err
+		}
+		b.kv.set(keyPre, pre)
+	}
 	b.out.KVs = b.kv
 	if tokens, ok := b.kv.value(keyTokens).([]string); ok {
 		b.out.Tokens = len(tokens)
@@ -99,7 +106,14 @@ type builder struct {
 	kv   entries
 	hf   *engine // the checkpoint's tokenizer as AutoTokenizer runs it; loaded on first use
 	out  *Vocab
+
+	undecided bool      // the entry of the pre-tokenizer is pending
+	ours      [][]int32 // the corpus as the checkpoint's tokenizer encodes it
 }
+
+// pending stands in for the pre-tokenizer until everything else of the vocabulary is known: proving a name takes the
+// whole vocabulary.
+const pending = "pending"
 
 func (b *builder) warn(format string, args ...any) {
 	b.out.Warnings = append(b.out.Warnings, fmt.Sprintf(format, args...))

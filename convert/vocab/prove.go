@@ -1,0 +1,97 @@
+package vocab
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
+
+	"quern/convert/gguf"
+)
+
+//go:embed corpus.json
+var corpusJSON []byte
+
+// sample is a text of the corpus with the group that it was written for.
+type sample struct{ group, text string }
+
+// samples is the adversarial corpus: texts at which known pre-tokenizers part. The numbers of published are measured on it.
+var samples = func() []sample {
+	var list [][2]string
+	if err := json.Unmarshal(corpusJSON, &list); err != nil {
+		return nil // embedded: TestCorpus reads it
+	}
+	out := make([]sample, len(list))
+	for i, l := range list {
+		out[i] = sample{l[0], l[1]}
+	}
+	return out
+}()
+
+// kindOf says what a difference in a text is owed to, as far as the text shows: the normalizer that llama.cpp does not
+// run, combining marks, or what the text was written for.
+func kindOf(s sample, normalized bool) string {
+	if normalized && !norm.NFC.IsNormalString(s.text) {
+		return "normalization"
+	}
+	for _, r := range s.text {
+		if unicode.Is(unicode.M, r) {
+			return "marks"
+		}
+	}
+	return s.group
+}
+
+// differences encodes the corpus with the checkpoint's tokenizer and with llama.cpp under the name.
+func (b *builder) differences(pre string) ([]Difference, error) {
+	if b.ours == nil {
+		b.ours = make([][]int32, len(samples))
+		for i, s := range samples {
+			ids, err := b.hf.tok.Encode(s.text, false)
+			if err != nil {
+				return nil, err
+			}
+			b.ours[i] = ids
+		}
+	}
+	file, err := b.vocabularyFile(pre)
+	if err != nil {
+		return nil, err
+	}
+	texts := make([]string, len(samples))
+	for i, s := range samples {
+		texts[i] = s.text
+	}
+	theirs, err := b.in.Prover.Encode(file, texts)
+	if err != nil {
+		return nil, err
+	}
+	if len(theirs) != len(texts) {
+		return nil, fmt.Errorf("llama.cpp encoded %d of %d texts", len(theirs), len(texts))
+	}
+	var out []Difference
+	for i, s := range samples {
+		if !slices.Equal(b.ours[i], theirs[i]) {
+			out = append(out, Difference{kindOf(s, len(b.hf.tok.Structure().Normalizer) > 0), s.text, b.ours[i], theirs[i]})
+		}
+	}
+	return out, nil
+}
+
+// vocabularyFile is a GGUF file with the vocabulary under the name and nothing else; llama.cpp reads no more of it when
+// it is asked for the vocabulary only.
+func (b *builder) vocabularyFile(pre string) ([]byte, error) {
+	kv := append(entries{{Key: "general.architecture", Value: "llama"}}, b.kv...)
+	kv.set(keyPre, pre)
+	plan, err := gguf.Layout(kv, nil, 0)
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	err = plan.WriteHeader(&out)
+	return out.Bytes(), err
+}
