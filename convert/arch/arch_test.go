@@ -63,6 +63,8 @@ func rolesIn(op operation) []string {
 	switch op := op.(type) {
 	case rename:
 		names = append(names, string(op))
+	case duplicate:
+		names = append(names, string(op))
 	case split:
 		for _, p := range op.parts {
 			names = append(names, p.To)

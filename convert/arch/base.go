@@ -81,7 +81,8 @@ var gatingFunc = Fn("number of the experts' score function", func(e *Env) (any, 
 
 // FileTypeKey is general.file_type: last in TextKeys, where most families write it.
 var FileTypeKey = Do("general.file_type", func(m *Meta) error {
-	m.b.meta.put("general.file_type", m.b.fileType())
+	number, _ := m.b.FileType()
+	m.b.meta.put("general.file_type", number)
 	return nil
 })
 

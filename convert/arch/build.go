@@ -1,6 +1,7 @@
 package arch
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,8 +18,10 @@ type Build struct {
 	Dropped  []Dropped
 	Warnings []string
 
-	FileTypeNumber uint32 // general.file_type where it is not that of the options, 0 = it is
+	Stored  *StoredType    // what general.file_type says where the checkpoint's own format decides; nil: the options do
+	Scratch map[string]any // what an entry's code keeps from one tensor to the next
 
+	names   *Names
 	meta    metadata
 	early   metadata
 	groups  map[groupKey]*group
@@ -30,6 +33,8 @@ type Build struct {
 	fusable map[string]int // block and suffix -> how many of query, key and value there are
 
 	sourceNames []string // of the checkpoint's tensors, after renames
+	last        []func() error
+	ctx         context.Context // of the planning, for the few small tensors that are read then
 }
 
 // Output is a tensor of the file and what it is made of.
@@ -47,18 +52,18 @@ type Dropped struct{ Name, Reason string }
 
 type unknown struct{ source, name string }
 
+// Last runs f when all tensors of the checkpoint have been through the rules: for outputs that stand at the end.
+func (b *Build) Last(f func() error) { b.last = append(b.last, f) }
+
+// Ints reads a small tensor of integers while the file is planned.
+func (b *Build) Ints(v view.Tensor) ([]int64, error) { return view.Ints(b.ctx, v) }
+
+// Floats reads a small tensor while the file is planned.
+func (b *Build) Floats(v view.Tensor) ([]float32, error) { return view.Floats(b.ctx, v) }
+
 // New prepares a conversion: it takes over entries by configuration, applies Config steps, counts blocks and renames.
-func New(e *Env) (*Build, error) {
-	if e.Arch.NextN != nil && !e.Arch.MTP || !e.Arch.MTP && (e.Options.NoMTP || e.Options.MTPOnly) {
-		if e.Options.NoMTP || e.Options.MTPOnly {
-			return nil, &fault.Unsupported{On: e.HF, Says: "its multi-token prediction layers cannot be left out or taken alone"}
-		}
-	}
-	if e.Options.FuseGateUp && !e.Arch.FuseGateUp {
-		return nil, &fault.Unsupported{On: e.HF, Says: "llama.cpp does not load this architecture with the experts' gate and up in one tensor",
-			Next: "leave --fuse-gate-up-exps out"}
-	}
-	b := &Build{Env: e, dropped: map[string]bool{}, used: map[string]bool{}, taken: map[string]string{}}
+func New(ctx context.Context, e *Env) (*Build, error) {
+	b := &Build{Env: e, ctx: ctx, dropped: map[string]bool{}, used: map[string]bool{}, taken: map[string]string{}, Scratch: map[string]any{}}
 	for range len(entries) { // each entry hands over at most once
 		if err := b.configure(); err != nil {
 			return nil, err
@@ -73,12 +78,28 @@ func New(e *Env) (*Build, error) {
 		b.Env.Arch = next
 	}
 	b.GGUF = b.Env.Arch.GGUF
+	if err := b.allowed(); err != nil {
+		return nil, err
+	}
 	if err := b.countBlocks(); err != nil {
 		return nil, err
 	}
 	var err error
 	b.names, err = newNames(b.GGUF, b.Blocks)
 	return b, err
+}
+
+// allowed refuses options that the architecture does not have.
+func (b *Build) allowed() error {
+	a, o := b.Env.Arch, b.Options
+	if !a.MTP && (o.NoMTP || o.MTPOnly) {
+		return &fault.Unsupported{On: b.HF, Says: "its multi-token prediction layers cannot be left out or taken alone"}
+	}
+	if o.FuseGateUp && !a.FuseGateUp {
+		return &fault.Unsupported{On: b.HF, Says: "llama.cpp does not load this architecture with the experts' gate and up in one tensor",
+			Next: "leave --fuse-gate-up-exps out"}
+	}
+	return nil
 }
 
 func (b *Build) configure() error {
@@ -146,6 +167,11 @@ func (b *Build) Convert() error {
 		}
 		it.Block = blockOf(it.Name)
 		if err := b.through(b.Env.Arch.Tensors, it); err != nil {
+			return err
+		}
+	}
+	for _, f := range b.last {
+		if err := f(); err != nil {
 			return err
 		}
 	}
@@ -232,11 +258,12 @@ func (b *Build) pass(rules Rules, it Item) ([]Item, error) {
 	return items, nil
 }
 
-// blockEnv is the environment with the block's number under the key "block", for rules that differ by block.
-func (b *Build) blockEnv(block int64) *Env { return b.Env.with(BlockKey, block) }
-
-// BlockKey is where expressions in rules find the number of the block at hand.
-const BlockKey = "(block)"
+// blockEnv is the environment in which Block is the number of the block at hand.
+func (b *Build) blockEnv(block int64) *Env {
+	e := *b.Env
+	e.block = block
+	return &e
+}
 
 func (b *Build) through(rules Rules, it Item) error {
 	b.used[it.Source] = true
@@ -256,9 +283,8 @@ func (b *Build) through(rules Rules, it Item) error {
 func (b *Build) emit(it Item) error {
 	id, name, ok := b.names.Map(it.Name)
 	if !ok {
-		if id, name, ok = b.ownName(it.Name); !ok && it.Final {
-			name = it.Name
-		} else if !ok {
+		id, ok = b.names.Own(it.Name)
+		if name = it.Name; !ok && !it.Final {
 			b.unknown = append(b.unknown, unknown{it.Source, it.Name})
 			return nil
 		}
@@ -274,18 +300,6 @@ func (b *Build) emit(it Item) error {
 		}
 	}
 	return nil
-}
-
-// ownName accepts the GGUF name of one of the architecture's roles that has no checkpoint name: only rules make it.
-func (b *Build) ownName(name string) (id, full string, ok bool) {
-	base := strings.TrimSuffix(strings.TrimSuffix(name, ".weight"), ".bias")
-	block := blockOf(name)
-	for id := range b.names.has {
-		if own, ok := b.names.Of(id, block); ok && own == base {
-			return id, name, true
-		}
-	}
-	return "", "", false
 }
 
 func (b *Build) output(id string, it Item) error {
@@ -386,10 +400,21 @@ func hasSuffix(name string, ends ...string) bool {
 	return slices.ContainsFunc(ends, func(e string) bool { return strings.HasSuffix(name, e) })
 }
 
-// fileType is general.file_type.
-func (b *Build) fileType() uint32 {
-	if b.FileTypeNumber != 0 {
-		return b.FileTypeNumber
+// StoredType is a file type that is not one of the options, such as that of repacked MXFP4 weights.
+type StoredType struct {
+	Number uint32 // general.file_type
+	Label  string // in file names
+}
+
+// FileType is the number of general.file_type and the label in file names.
+func (b *Build) FileType() (number uint32, label string) {
+	if b.Stored != nil {
+		return b.Stored.Number, b.Stored.Label
 	}
-	return b.Options.Type.Number()
+	return b.Options.Type.Number(), b.Options.Type.Label()
+}
+
+// Warn tells the user something that does not stop the conversion.
+func (b *Build) Warn(format string, args ...any) {
+	b.Warnings = append(b.Warnings, fmt.Sprintf(format, args...))
 }

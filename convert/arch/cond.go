@@ -100,6 +100,24 @@ var (
 	MTPOnly Expr = &expr{"--mtp", func(e *Env) (any, error) { return e.Options.MTPOnly, nil }}
 )
 
+// Block is the number of the block that a rule works on, -1 outside of blocks.
+var Block Expr = &expr{"block", func(e *Env) (any, error) { return e.block, nil }}
+
+// AtBlock is x, or of a list its element for the block that a rule works on.
+func AtBlock(x Expr) Expr {
+	return &expr{x.String() + "[block]", func(e *Env) (any, error) {
+		v, err := x.Eval(e)
+		list, ok := asList(v)
+		if !ok || err != nil {
+			return v, err
+		}
+		if e.block < 0 || e.block >= int64(len(list)) {
+			return nil, &fault.Invalid{On: "config.json: " + x.String(), Says: fmt.Sprintf("a list of %d has no element for block %d", len(list), e.block)}
+		}
+		return list[e.block], nil
+	}}
+}
+
 // HeadDim is the size of an attention head.
 var HeadDim = Else(Opt("head_dim"), FloorDiv(Cfg("hidden_size"), Cfg("num_attention_heads")))
 

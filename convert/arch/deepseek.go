@@ -49,4 +49,5 @@ var deepseek2 = Register(Arch{
 	Tensors: Rules{dropTiedHead, StackExperts("mlp.experts", Cfg("n_routed_experts"), "down_proj", "gate_proj", "up_proj")}.Also(mlaSplit),
 	Keys:    mlaKeys,
 	Vocab:   vocab.Kimi,
+	Odd:     []string{"attn_q", "attn_k", "attn_v", "attn_out"}, // the keys state the absorbed form
 })

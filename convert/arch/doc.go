@@ -36,6 +36,11 @@
 // Ungroup, and View for one in code. They are views: nothing is read, whole tensors are never held. They keep the stored type;
 // those that compute widen to F32 first, except F16, as the reference does.
 //
+// More: Copy writes a tensor twice, DropZero drops zeros and refuses others, Given makes rules conditional; Block and AtBlock are
+// the number of the block at hand and the element of a list for it. Code gets the Build: Last for outputs that come at the end,
+// Emit for outputs of a fixed type or with bytes of their own, Ints and Floats to read a small tensor while the file is planned,
+// Scratch to keep things between tensors, Vocabulary for the number of tokens, Warn. Item.Final keeps a name that no role has.
+//
 // # Keys
 //
 // Keys are steps in order: Set(name, value) writes, Let(name, value) changes the configuration for the steps behind it, Fail
@@ -51,6 +56,9 @@
 // A key that is set again keeps its first place. Early keys stand right after general.architecture.
 //
 // # Checks
+//
+// Check compares main tensors with the keys, and blocks with each other, before anything is written. An entry whose matrices are
+// not what the general keys say names their roles in Odd; one whose blocks differ on purpose sets Uneven.
 //
 // Held by tests: no name, role or key in an entry that the tables do not know (TestRegistry), the tables agree with themselves
 // (TestTables), rules print (TestRules); convert's TestCases compares whole files with the reference's.

@@ -6,6 +6,7 @@ import (
 	"quern/convert/config"
 	"quern/convert/fault"
 	"quern/convert/view"
+	"quern/convert/vocab"
 )
 
 // Options are the choices of the user that change names, tensors or keys.
@@ -36,7 +37,10 @@ type Env struct {
 
 	Tensors []view.Tensor // of the checkpoint, in its order, under its own names
 
-	names *Names
+	// Vocabulary reads the tokenizer, once: for entries whose tensors depend on the number of tokens.
+	Vocabulary func() (*vocab.Vocab, error)
+
+	block int64 // number of the block that a rule works on
 }
 
 // Target is the model that a draft model was made for.

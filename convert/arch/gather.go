@@ -14,7 +14,7 @@ import (
 //
 // members is a name in which {b} stands for the block, {x} for the expert's number and {w} for the word; into likewise,
 // without {x}. It may also be as in Rename for a role: "@ffn_{w}_exp" takes the word as it is.
-// Words may be written "w1:gate", which stands for w1 in members and gate in into.
+// Without words the members differ by {x} alone. Words may be written "w1:gate", which stands for w1 in members and gate in into.
 //
 // Source: each family of conversion/*.py; the order of the words differs between them, and with it the file.
 func Stack(members string, experts any, into string, words ...string) Rule {
@@ -36,6 +36,9 @@ func gatherRule(members string, experts any, into string, words []string) Rule {
 	g := &gather{members: members, into: into}
 	if experts != nil {
 		g.experts = asExpr(experts)
+	}
+	if len(words) == 0 {
+		words = []string{""}
 	}
 	for _, w := range words {
 		from, to, ok := strings.Cut(w, ":")

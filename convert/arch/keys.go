@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"quern/convert/config"
 	"quern/convert/fault"
 	"quern/convert/gguf"
 )
@@ -34,6 +35,23 @@ func Fail(cond Expr, reason string) Key { return Key{Name: reason, If: cond, fai
 
 // Do runs code; doc is what the printed rules say.
 func Do(doc string, f func(*Meta) error) Key { return Key{Name: doc, do: f} }
+
+// Lift puts the keys of a nested object over the configuration, and its rope parameters in place of the present ones.
+func Lift(key string) Key {
+	return Do("lift the keys of "+key, func(m *Meta) error {
+		inner, ok := m.Config.Object(key)
+		if !ok {
+			return nil
+		}
+		c := *m.Env
+		var err error
+		if c.Config, c.Rope, err = (&config.Config{Object: m.Config.Merge(inner)}).Text(); err != nil {
+			return err
+		}
+		m.Env = &c
+		return nil
+	})
+}
 
 // When makes steps depend on a condition too.
 func When(cond Expr, keys ...Key) Keys {

@@ -33,11 +33,12 @@ var (
 // ropeDim is the key of most families with rotary positions over the whole head.
 var ropeDim = Set("rope.dimension_count", HeadDim)
 
-var llama = Register(Arch{
-	HF: []string{"LLaMAForCausalLM", "LlamaForCausalLM", "MistralForCausalLM", "MixtralForCausalLM", "VLlama3ForCausalLM",
-		"LlavaForConditionalGeneration", "VoxtralForConditionalGeneration", "IQuestCoderForCausalLM", "LlamaModel"},
-	GGUF:    "llama",
-	Config:  When(Class("VLlama3ForCausalLM"), Let("num_attention_heads", Get("num_attention_heads", 32))), // SmolVLM2 leaves it out
+// llamaBase is what Llama and its own drafts share.
+var llamaBase = Arch{
+	GGUF: "llama",
+	Config: When(Class("VLlama3ForCausalLM"),
+		Let("num_attention_heads", Get("num_attention_heads", 32)), // SmolVLM2 leaves it out
+	).Then(Lift("transformer_layer_config")),
 	Names:   Rules{Rename("*text_model.*", "text_model.=>")}.Also(TextNames),
 	Extra:   []Generate{Llama3Freqs},
 	Tensors: llamaRules,
@@ -45,6 +46,14 @@ var llama = Register(Arch{
 	Vocab:   vocab.Llama,
 	// GLM-ASR is a Llama under GLM's tokenizer.
 	VocabCases: []VocabCase{{If: RootClass("GlmasrModel"), Kind: vocab.GLMEdge}},
+}
+
+var llama = Register(Arch{
+	Base: &llamaBase,
+	HF: []string{"LLaMAForCausalLM", "LlamaForCausalLM", "MistralForCausalLM", "MixtralForCausalLM", "VLlama3ForCausalLM",
+		"LlavaForConditionalGeneration", "VoxtralForConditionalGeneration", "IQuestCoderForCausalLM", "LlamaModel",
+		"LlamaForCausalLMEagle3", "Eagle3LlamaForCausalLM", "Eagle3Speculator", "Eagle3DraftModel"},
+	Switch: []Case{{If: All(Has("draft_vocab_size"), Is(Cfg("num_hidden_layers"), 1)), To: eagle3}},
 })
 
 var _ = Register(Arch{Base: llama, HF: []string{"ArceeForCausalLM"}, GGUF: "arcee", Keys: llama.Keys.Then(PoolingKey)})

@@ -9,6 +9,7 @@ import (
 type Names struct {
 	blocks int64
 	byName map[string]*role // checkpoint name with # for the block number
+	own    map[string]*role // GGUF name with # for the block number
 	has    map[string]bool  // role ids of the architecture
 	all    map[string]*role
 }
@@ -19,9 +20,10 @@ func newNames(arch string, blocks int64) (*Names, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Names{blocks: blocks, byName: map[string]*role{}, has: map[string]bool{}, all: t.byID}
+	n := &Names{blocks: blocks, byName: map[string]*role{}, own: map[string]*role{}, has: map[string]bool{}, all: t.byID}
 	for _, r := range t.archs[arch] {
 		n.has[r.id] = true
+		n.own[r.gguf] = r
 		names := r.namesFor(arch)
 		if names == nil {
 			continue
@@ -120,6 +122,20 @@ func (n *Names) Of(roleID string, block int64) (string, bool) {
 		return "", false
 	}
 	return strings.Replace(r.gguf, "#", strconv.FormatInt(block, 10), 1), true
+}
+
+// Own gives the role of a GGUF name with its .weight or .bias, also of roles that have no checkpoint name.
+func (n *Names) Own(name string) (roleID string, ok bool) {
+	base := strings.TrimSuffix(strings.TrimSuffix(name, ".weight"), ".bias")
+	if r, ok := n.own[base]; ok {
+		return r.id, true
+	}
+	for at, num := range numbers(base) {
+		if r, ok := n.own[base[:at]+"#"+base[at+len(num):]]; ok {
+			return r.id, true
+		}
+	}
+	return "", false
 }
 
 // Is tells whether a GGUF name with its .weight is the role's in a block. A role without a block number only matches

@@ -14,6 +14,7 @@ var _ = Register(Arch{
 	Names: TextNames,
 	Keys:  TextKeys,
 	Vocab: vocab.QwenRanks,
+	Odd:   []string{"ffn_gate", "ffn_up", "ffn_down"}, // intermediate_size counts gate and up together
 })
 
 var qwen2 = Register(Arch{

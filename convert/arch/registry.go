@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"quern/convert/fault"
 	"quern/convert/vocab"
 )
 
@@ -32,12 +33,14 @@ type Arch struct {
 	Keys  Keys // the architecture's keys, general.file_type among them
 
 	Vocab      vocab.Kind
+	VocabFrom  VocabFrom                      // whose vocabulary it is
 	VocabCases []VocabCase                    // other kinds, by the checkpoint
 	VocabInput func(*Env, *vocab.Input) error // what the kind takes from the family beside the configuration
 	VocabEarly Keys                           // keys before the vocabulary's own
 	VocabLate  Keys                           // and after
 
-	Odd []string // roles whose shape or presence is not what the configuration lets expect
+	Odd    []string // roles whose shape is not what the general keys let expect
+	Uneven bool     // blocks may lack main matrices that others have
 
 	FuseGateUp bool // --fuse-gate-up-exps works
 	MTP        bool // --mtp and --no-mtp work
@@ -48,6 +51,16 @@ type Case struct {
 	If Expr
 	To *Arch
 }
+
+// VocabFrom says which model's tokenizer files are read.
+type VocabFrom int
+
+// A draft model has its target's vocabulary: read as this entry says, or as the target's own entry does.
+const (
+	FromCheckpoint VocabFrom = iota
+	FromTarget
+	AsTarget
+)
 
 // VocabCase is another kind of vocabulary where the condition holds.
 type VocabCase struct {
@@ -95,6 +108,7 @@ func inherit(a Arch, base *Arch) Arch {
 	or(&a.Blocks, base.Blocks)
 	or(&a.NextN, base.NextN)
 	or(&a.Vocab, base.Vocab)
+	or(&a.VocabFrom, base.VocabFrom)
 	list(&a.Config, base.Config)
 	list(&a.Switch, base.Switch)
 	list(&a.Names, base.Names)
@@ -111,6 +125,7 @@ func inherit(a Arch, base *Arch) Arch {
 		a.VocabInput = base.VocabInput
 	}
 	a.MTP = a.MTP || base.MTP
+	a.Uneven = a.Uneven || base.Uneven
 	return a
 }
 
@@ -198,12 +213,27 @@ func section[T fmt.Stringer](s *strings.Builder, name string, steps []T) {
 	}
 }
 
-// VocabKind is the kind of vocabulary of this checkpoint.
+// VocabKind is the kind of vocabulary of this checkpoint; with AsTarget that of the target's class.
 func (b *Build) VocabKind() (vocab.Kind, error) {
+	if b.Env.Arch.VocabFrom == AsTarget {
+		return b.targetKind()
+	}
 	for _, c := range b.Env.Arch.VocabCases {
 		if ok, err := b.Truth(c.If); ok || err != nil {
 			return c.Kind, err
 		}
 	}
 	return b.Env.Arch.Vocab, nil
+}
+
+func (b *Build) targetKind() (vocab.Kind, error) {
+	name, err := b.Target.Config.Architecture()
+	if err != nil {
+		return "", err
+	}
+	a, ok := Lookup(name)
+	if !ok {
+		return "", &fault.Unsupported{On: name, Says: "quern does not convert the target's class of models, so not its vocabulary either"}
+	}
+	return a.Vocab, nil
 }

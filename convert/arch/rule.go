@@ -146,6 +146,36 @@ func suffixOf(name string) string {
 	return ".weight"
 }
 
+// Copy writes tensors once more under another name, as in Rename, before their own.
+func Copy(p Pattern, to string) Rule { return rule(p, duplicate(to)) }
+
+type duplicate string
+
+func (d duplicate) apply(b *Build, it Item) ([]Item, error) {
+	twin := it
+	name, err := b.renamed(string(d), it)
+	twin.Name = name
+	return []Item{twin, it}, err
+}
+func (d duplicate) String() string { return "copy to " + string(d) }
+
+// DropZero leaves small tensors out that hold nothing but zeros, and refuses others: they are read while the file is planned.
+func DropZero(p Pattern, reason string) Rule {
+	return Code(p, "drop, "+reason+"; refuse where not all zero", func(b *Build, it Item) ([]Item, error) {
+		values, err := b.Floats(it.View)
+		if err != nil {
+			return nil, err
+		}
+		for i, v := range values {
+			if v != 0 {
+				return nil, &fault.Unsupported{On: it.Source, Says: fmt.Sprintf("element %d is %v: the architecture has no place for it", i, v)}
+			}
+		}
+		b.drop(it.Source, reason)
+		return nil, nil
+	})
+}
+
 // Prefix puts text before names that do not begin with it, Strip takes it off those that do.
 func Prefix(text string) Rule { return rule("*", prefix(text)) }
 

@@ -8,8 +8,8 @@ import (
 	"quern/convert/view"
 )
 
-// Transform changes what a tensor holds or its shape, not its name. Expressions in it see the block's number under
-// BlockKey. Nothing is read before the file is written.
+// Transform changes what a tensor holds or its shape, not its name. Expressions in it see the number of the
+// tensor's block as Block. Nothing is read before the file is written.
 type Transform interface {
 	apply(b *Build, it Item, v view.Tensor) (view.Tensor, error)
 	String() string

@@ -1,0 +1,192 @@
+package convert_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"quern/convert"
+	"quern/convert/arch"
+	"quern/convert/config"
+	"quern/convert/conformance"
+	"quern/quantize/build"
+	"quern/quantize/kernel"
+)
+
+// corpus is the recorded cases, unpacked once.
+var corpus = sync.OnceValues(func() (fs.FS, error) { return conformance.OpenBundle("testdata/cases.tar.zst") })
+
+// options reads a run's arguments as the reference's command line. ok is false for what another test covers.
+func options(c *conformance.Case, src fs.FS, args []string) (o convert.Options, ok bool, err error) {
+	o = convert.Options{Dir: c.Dir, Pre: c.Pre}
+	file := func(arg string) string { return path.Clean(strings.TrimPrefix(strings.TrimPrefix(arg, "{src}"), "/")) }
+	for len(args) > 0 && err == nil {
+		arg, rest := args[0], args[1:]
+		value := ""
+		switch arg {
+		case "--outtype", "--model-name", "--metadata", "--target-model-dir":
+			value, rest = rest[0], rest[1:]
+		}
+		switch arg {
+		case "--outtype":
+			o.Type = arch.FileType(value)
+		case "--model-name":
+			o.ModelName = value
+		case "--metadata":
+			o.Metadata, err = fs.ReadFile(src, file(value))
+		case "--target-model-dir":
+			if o.Target, err = fs.Sub(src, file(value)); err == nil {
+				o.TargetDir = path.Join(c.Dir, file(value))
+			}
+		case "--vocab-only":
+			o.VocabOnly = true
+		case "--fuse-qkv":
+			o.FuseQKV = true
+		case "--fuse-gate-up-exps":
+			o.FuseGateUp = true
+		case "--mtp":
+			o.MTPOnly = true
+		case "--no-mtp", "--no-nextn":
+			o.NoMTP = true
+		case "--dspark":
+			o.DSpark = true
+		case "--sentence-transformers-dense-modules":
+			o.Dense = true
+		case "--no-lazy": // memory of the reference, not its answer
+		default:
+			return o, false, nil
+		}
+		args = rest
+	}
+	return o, true, err
+}
+
+// class is the class name that decides a case's family.
+func class(src fs.FS, dir string) string {
+	cfg, err := config.Load(src, dir)
+	if err != nil {
+		return ""
+	}
+	name, err := cfg.Architecture()
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
+// memory is a file in memory.
+type memory []byte
+
+func (m memory) WriteAt(p []byte, off int64) (int, error) {
+	if off < 0 || off+int64(len(p)) > int64(len(m)) {
+		return 0, io.ErrShortWrite
+	}
+	return copy(m[off:], p), nil
+}
+
+// write makes the file that a model plans.
+func write(ctx context.Context, m *convert.Model) ([]byte, error) {
+	out := make(memory, m.Plan.FileSize)
+	var head strings.Builder
+	if err := m.Plan.WriteHeader(&head); err != nil {
+		return nil, err
+	}
+	copy(out, head.String())
+	jobs := make([]build.Job, len(m.Plan.Outputs))
+	for i, o := range m.Plan.Outputs {
+		jobs[i] = build.Job{Name: o.Name, Source: m.Sources[i],
+			To: []build.Target{{Type: o.Type, Offset: m.Plan.DataOffset + o.Offset, Copy: m.Raw[i]}}}
+	}
+	return out, build.Run(ctx, jobs, kernel.Go{}, []io.WriterAt{out}, build.Options{})
+}
+
+// testRun converts one case and compares the file with the reference's.
+func testRun(ctx context.Context, c *conformance.Case, run string) (skipped bool, err error) {
+	src, err := c.Checkpoint()
+	if err != nil {
+		return false, err
+	}
+	o, ok, err := options(c, src, c.Runs[run])
+	if err != nil || !ok {
+		return true, err
+	}
+	want, err := c.Answer(run)
+	if err != nil {
+		return false, err
+	}
+	m, err := convert.Open(ctx, src, o)
+	if want.Fails != "" {
+		if err == nil {
+			err = m.Close()
+			return false, errors.Join(fmt.Errorf("the reference refuses: %s", want.Fails), err)
+		}
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer m.Close()
+	data, err := write(ctx, m)
+	if err != nil {
+		return false, err
+	}
+	return false, want.Check(strings.NewReader(string(data)), int64(len(data)), c.Tolerance)
+}
+
+// TestCases converts every recorded case of a registered class and compares files by their bytes. It prints, by family,
+// how many there are, and which registered classes no case shows.
+func TestCases(t *testing.T) {
+	tree, err := corpus()
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := conformance.Cases(tree, "convert")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("%d cases: %v", len(names), err)
+	}
+	passed, total, shown, waiting := map[string]int{}, map[string]int{}, map[string]bool{}, map[string]int{}
+	for _, name := range names {
+		c, err := conformance.OpenCase(tree, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		src, err := c.Checkpoint()
+		if err != nil {
+			t.Fatal(err)
+		}
+		hf := class(src, c.Dir)
+		a, ok := arch.Lookup(hf)
+		if !ok {
+			waiting[hf]++
+			continue
+		}
+		shown[hf] = true
+		for _, run := range slices.Sorted(maps.Keys(c.Runs)) {
+			t.Run(c.Name+"/"+run, func(t *testing.T) {
+				skipped, err := testRun(t.Context(), c, run)
+				if skipped && err == nil {
+					t.Skip("its arguments belong to another test")
+				}
+				total[a.Family]++
+				if err != nil {
+					t.Fatal(err)
+				}
+				passed[a.Family]++
+			})
+		}
+	}
+	for _, f := range slices.Sorted(maps.Keys(total)) {
+		t.Logf("%-16s %3d of %3d runs", f, passed[f], total[f])
+	}
+	missing := slices.DeleteFunc(arch.ClassNames(), func(n string) bool { return shown[n] })
+	t.Logf("registered without a case: %s", strings.Join(missing, " "))
+	t.Logf("%d classes that have cases are not registered", len(waiting))
+}

@@ -1,0 +1,259 @@
+// Package convert plans the conversion of a Hugging Face checkpoint to GGUF, from headers alone.
+//
+// Open reads the small files and the tensor headers of a checkpoint and gives a Model: the whole GGUF file before any weight
+// is read (metadata, names, types, offsets, size) and, beside it, the lazy tensors that it is made of. Whoever writes the
+// file (quantize/build) takes both; nothing here depends on how that is done.
+//
+//	config.json   -> convert/config -> what transformers would complete it to
+//	class name    -> convert/arch   -> the entry: rules for names, tensors, keys
+//	tensors       -> convert/arch   -> outputs and their views, in the reference's order
+//	model card    -> convert/card   -> general.*
+//	tokenizer     -> convert/vocab  -> tokenizer.*
+//	all of it     -> convert/gguf   -> the plan
+//
+// Held by tests: every recorded case of the reference whose class is registered gives the same file (TestCases).
+package convert
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+
+	"quern/convert/arch"
+	"quern/convert/card"
+	"quern/convert/config"
+	"quern/convert/fault"
+	"quern/convert/gguf"
+	"quern/convert/safetensors"
+	"quern/convert/view"
+	"quern/convert/vocab"
+)
+
+// Options are the user's choices; the zero value is the reference's default.
+type Options struct {
+	Dir        string        // the checkpoint's folder as the user named it, or the repo's id
+	Repo       string        // the repo's id where it comes from the Hub: names are taken from it, not from a folder
+	Type       arch.FileType // what matrices are stored as; empty: arch.Auto
+	VocabOnly  bool          // a file without tensors
+	ModelName  string        // general.name, whatever the card says
+	Metadata   []byte        // JSON object that overrides general.* (--metadata); nil: none
+	As         string        // class name to convert as, whatever config.json says
+	Strict     bool          // a broken model card fails the conversion, as in the reference
+	Pre        string        // name of the pre-tokenizer; empty: identified
+	Prover     vocab.Prover  // encodes with llama.cpp's own vocabulary; nil: a structural match stays unproven
+	FuseQKV    bool          // one tensor for query, key and value
+	FuseGateUp bool          // one tensor for the experts' gate and up
+	NoMTP      bool          // leave the multi-token prediction layers out
+	MTPOnly    bool          // those alone
+	DSpark     bool          // only the DSpark draft of a checkpoint that carries one
+	Dense      bool          // sentence-transformers' dense modules too
+	Target     fs.FS         // the model that a draft was made for; nil: none
+	TargetDir  string
+}
+
+// Model is a converted checkpoint before any weight is read.
+type Model struct {
+	HF      string        // class name that chose the rules
+	As      bool          // the user chose it, config.json says another
+	Arch    *arch.Arch    // the rules
+	Config  config.Object // completed, with the text model's part over the root
+	Type    arch.FileType // resolved: never arch.Auto
+	Plan    gguf.Plan     // the file
+	Sources []view.Tensor // what Plan.Outputs[i] is made of
+	Raw     []bool        // Sources[i] yields the bytes of Plan.Outputs[i].Type already
+	Mapped  []string      // tensors of the checkpoint that went into the file, in its order
+	Dropped []arch.Dropped
+
+	Params   card.Params
+	Name     string    // default name of the file, without a folder
+	Card     card.Info // what the model card said
+	Vocab    *vocab.Vocab
+	Warnings []string
+
+	closers []io.Closer
+}
+
+// Close closes the checkpoint's files. Sources cannot be read afterwards.
+func (m *Model) Close() error {
+	var errs []error
+	for _, c := range m.closers {
+		errs = append(errs, c.Close())
+	}
+	m.closers = nil
+	return errors.Join(errs...)
+}
+
+// Open plans the conversion of the checkpoint in src, whose files must also implement io.ReaderAt. It reads small files
+// and headers only, apart from a few scalars that some families keep in tensors.
+//
+// Errors are *fault.Unsupported for what quern does not convert, *fault.Invalid and the formats' own for what is broken,
+// and those of src.
+func Open(ctx context.Context, src fs.FS, o Options) (*Model, error) {
+	p := &planner{src: src, o: o, m: &Model{}}
+	if err := p.open(ctx); err != nil {
+		return nil, errors.Join(err, p.m.Close())
+	}
+	return p.m, nil
+}
+
+// planner is one conversion in the making.
+type planner struct {
+	src    fs.FS
+	o      Options
+	m      *Model
+	config *config.Config
+	env    *arch.Env
+	build  *arch.Build
+	vocab  *vocab.Vocab // once it is read
+}
+
+func (p *planner) open(ctx context.Context) error {
+	steps := []func(context.Context) error{p.configure, p.readHeaders, p.convertTensors, p.metadata, p.layOut}
+	for _, step := range steps {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// configure reads config.json, chooses the entry and prepares what expressions see.
+func (p *planner) configure(context.Context) error {
+	if p.o.NoMTP && p.o.MTPOnly {
+		return &fault.Invalid{On: "options", Says: "the prediction layers cannot be left out and taken alone"}
+	}
+	if p.o.Type == "" {
+		p.o.Type = arch.Auto
+	}
+	if !p.o.Type.Valid() {
+		return &fault.Invalid{On: "type", Says: string(p.o.Type) + " is no type that a checkpoint is converted to"}
+	}
+	cfg, err := config.Load(p.src, p.o.Dir)
+	if err != nil {
+		return err
+	}
+	p.config = cfg
+	p.m.Warnings = append(p.m.Warnings, cfg.Warnings...)
+	if p.m.HF, p.m.As, err = p.className(); err != nil {
+		return err
+	}
+	a, ok := arch.Lookup(p.m.HF)
+	if !ok {
+		return p.unknownClass()
+	}
+	merged, rope, err := cfg.Text()
+	if err != nil {
+		return err
+	}
+	p.env = &arch.Env{
+		Arch: a, HF: p.m.HF, Config: merged, Root: cfg.Object, Rope: rope, File: cfg.Raw, Source: p.src, Dir: baseName(p.o.Dir),
+		Options: arch.Options{NoMTP: p.o.NoMTP, MTPOnly: p.o.MTPOnly, FuseQKV: p.o.FuseQKV, FuseGateUp: p.o.FuseGateUp, DenseModules: p.o.Dense},
+	}
+	p.env.Vocabulary = p.readVocabulary
+	return p.target()
+}
+
+// className is the class of the text model, or the one that the user wants it to be.
+func (p *planner) className() (name string, as bool, err error) {
+	if p.o.As != "" {
+		return p.o.As, true, nil
+	}
+	name, err = p.config.Architecture()
+	return name, false, err
+}
+
+func (p *planner) unknownClass() error {
+	if p.m.As {
+		return &fault.Unsupported{On: p.m.HF, Says: "quern knows no class of this name", Next: "quern archs lists them"}
+	}
+	return &fault.Unsupported{On: p.m.HF, Says: "quern does not convert this class of models",
+		Next: "quern archs lists what it converts; --as NAME converts a checkpoint as another class"}
+}
+
+// target reads the configuration of the model that a draft belongs to.
+func (p *planner) target() error {
+	if p.o.Target == nil {
+		return nil
+	}
+	cfg, err := config.Load(p.o.Target, p.o.TargetDir)
+	if err != nil {
+		return err
+	}
+	p.env.Target = &arch.Target{Source: p.o.Target, Dir: baseName(p.o.TargetDir), Config: cfg}
+	return nil
+}
+
+// readHeaders lists the stored tensors and resolves the file type.
+func (p *planner) readHeaders(context.Context) error {
+	ckpt, err := safetensors.Open(p.src)
+	var none *safetensors.NotFoundError
+	if errors.As(err, &none) && p.o.VocabOnly {
+		p.env.Options.Type = p.o.Type.Resolve(nil)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	p.m.closers = append(p.m.closers, ckpt)
+	p.m.Warnings = append(p.m.Warnings, ckpt.Notes...)
+	list := ckpt.Tensors()
+	p.env.Tensors = make([]view.Tensor, len(list))
+	for i, t := range list {
+		p.env.Tensors[i] = view.FromFile(t.Entry, t.Shard.Reader)
+	}
+	p.env.Options.Type = p.o.Type.Resolve(p.env.Tensors)
+	return p.dequantize()
+}
+
+// dequantize refuses what is stored in a quantized form that is not read yet.
+func (p *planner) dequantize() error {
+	q, ok := p.env.Config.Object("quantization_config")
+	if !ok {
+		return nil
+	}
+	method, _ := q.String("quant_method")
+	return &fault.Unsupported{On: "config.json: quantization_config", Says: "weights quantized by " + method + " are not converted",
+		Next: "convert the checkpoint that it was made from"}
+}
+
+// convertTensors takes the tensors through the entry's rules.
+func (p *planner) convertTensors(ctx context.Context) error {
+	var err error
+	if p.build, err = arch.New(ctx, p.env); err != nil {
+		return err
+	}
+	p.m.Arch, p.m.Type = p.build.Env.Arch, p.env.Options.Type
+	if p.o.VocabOnly {
+		return nil
+	}
+	if err := p.build.Convert(); err != nil {
+		return err
+	}
+	p.m.Params = count(p.build.Outputs)
+	p.m.Mapped, p.m.Dropped = p.build.Mapped(), p.build.Dropped
+	p.m.Warnings = append(p.m.Warnings, p.build.Warnings...)
+	return nil
+}
+
+// layOut makes the plan of the file.
+func (p *planner) layOut(context.Context) error {
+	outs := make([]gguf.Output, len(p.build.Outputs))
+	for i, o := range p.build.Outputs {
+		outs[i] = gguf.Output{Name: o.Name, Type: o.Type, Shape: reversed(o.View.Shape)}
+		p.m.Sources = append(p.m.Sources, o.View)
+		p.m.Raw = append(p.m.Raw, o.Raw)
+	}
+	if p.o.VocabOnly {
+		outs = nil
+	}
+	plan, err := gguf.Layout(p.m.Plan.Metadata, outs, 0)
+	p.m.Plan = plan
+	if err != nil || !p.o.VocabOnly {
+		return err
+	}
+	return p.m.Plan.Trim()
+}
