@@ -83,9 +83,9 @@ func (f fit) truncate(ids []int32, extra int) ([]int32, error) {
 	return ids[:limit], nil
 }
 
-func (f fit) pad(ids []int32) ([]int32, error) {
+func (f fit) pad(ids []int32) []int32 {
 	if !f.padsBatch {
-		return ids, nil
+		return ids
 	}
 	n := f.fixed
 	if n == 0 {
@@ -95,11 +95,11 @@ func (f fit) pad(ids []int32) ([]int32, error) {
 		n += f.multiple - n%f.multiple
 	}
 	if n <= len(ids) {
-		return ids, nil
+		return ids
 	}
 	pads := slices.Repeat([]int32{f.padID}, n-len(ids))
 	if f.leftPad {
-		return append(pads, ids...), nil
+		return append(pads, ids...)
 	}
-	return append(ids, pads...), nil
+	return append(ids, pads...)
 }

@@ -7,7 +7,7 @@
 //	added tokens that are looked for in normalized text
 //	pre-tokenizer: words                                       pretokenize.go, bytelevel.go, package onig
 //	model: ids                                                 bpe.go, merge.go, unigram.go, model.go
-//	truncation, post-processor, padding                        post.go, fit.go
+//	post-processor                                             post.go
 //
 // Conversion needs the engine because the reference names a pre-tokenizer by the ids that a fixed text gets, and because
 // a wrong name is seen only by comparing ids.
@@ -188,7 +188,7 @@ func (t *Tokenizer) Encode(text string, special bool) ([]int32, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.finish(ids, special)
+	return t.finish(ids, special), nil
 }
 
 // body gives the ids of a text alone.
@@ -250,20 +250,29 @@ func (t *Tokenizer) words(text string) ([]span, error) {
 	return pieces, nil
 }
 
-// finish cuts to the greatest length, sets the post-processor's ids around, and pads.
-func (t *Tokenizer) finish(ids []int32, special bool) ([]int32, error) {
+// finish sets the post-processor's ids around a text's.
+func (t *Tokenizer) finish(ids []int32, special bool) []int32 {
+	for _, f := range t.frames {
+		ids = f.around(ids, special)
+	}
+	return ids
+}
+
+// EncodeFitted is Encode cut and padded as the file's "truncation" and "padding" ask, which nothing but the library
+// itself does by default: AutoTokenizer ignores them.
+func (t *Tokenizer) EncodeFitted(text string, special bool) ([]int32, error) {
+	ids, err := t.Encode(text, false)
+	if err != nil {
+		return nil, err
+	}
 	extra := 0
 	if special {
 		for _, f := range t.frames {
 			extra += f.added()
 		}
 	}
-	ids, err := t.fit.truncate(ids, extra)
-	if err != nil {
+	if ids, err = t.fit.truncate(ids, extra); err != nil {
 		return nil, err
 	}
-	for _, f := range t.frames {
-		ids = f.around(ids, special)
-	}
-	return t.fit.pad(ids)
+	return t.fit.pad(t.finish(ids, special)), nil
 }
