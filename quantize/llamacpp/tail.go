@@ -1,6 +1,7 @@
 package llamacpp
 
 import (
+	"bytes"
 	"strings"
 	"sync"
 )
@@ -46,4 +47,32 @@ func (t *tail) lines() []string {
 		}
 	}
 	return kept[max(0, len(kept)-shownLines):]
+}
+
+// childLog is a tail that also hands on whole lines. exec copies one stream into it, so Write needs no lock of its own
+// for the line being gathered.
+type childLog struct {
+	tail
+	line    func(string)
+	partial []byte
+}
+
+func (l *childLog) Write(p []byte) (int, error) {
+	n, err := l.tail.Write(p)
+	if l.line == nil {
+		return n, err
+	}
+	l.partial = append(l.partial, p...)
+	for {
+		i := bytes.IndexByte(l.partial, '\n')
+		if i < 0 {
+			break
+		}
+		l.line(string(l.partial[:i]))
+		l.partial = l.partial[i+1:]
+	}
+	if len(l.partial) > keptLog {
+		l.partial = l.partial[:0]
+	}
+	return n, err
 }

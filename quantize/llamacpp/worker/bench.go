@@ -1,0 +1,159 @@
+package worker
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/hybridgroup/yzma/pkg/llama"
+
+	"quern/quantize/llamacpp"
+)
+
+const maxRepetitions = 1000
+
+// bench runs one test as llama-bench does (tools/llama-bench): random tokens, no sampling, a warm-up that is not
+// counted, a context of exactly the tokens of the test, and the cache filled to the depth before each repetition.
+func (s *session) bench(a llamacpp.BenchArgs) (any, error) {
+	m, err := s.slot(a.Slot)
+	if err != nil {
+		return nil, err
+	}
+	if a.Prompt < 0 || a.Generate < 0 || a.Depth < 0 || a.Prompt+a.Generate < 1 || a.Repetitions < 1 || a.Repetitions > maxRepetitions {
+		return nil, fmt.Errorf("bench of %d+%d tokens at depth %d, %d times", a.Prompt, a.Generate, a.Depth, a.Repetitions)
+	}
+	if m.nVocab < 1 {
+		return nil, fmt.Errorf("the file has no vocabulary to draw tokens from")
+	}
+	if a.Context == 0 {
+		a.Context = a.Prompt + a.Generate + a.Depth
+	}
+	m.freeContext() // the buffers below are this test's own
+	s.log.takeBuffers()
+	ctx, err := s.context(m, contextKey{ContextOptions: a.ContextOptions})
+	if err != nil {
+		return nil, err
+	}
+	b := &bencher{s: s, m: m, ctx: ctx, size: orDefault(a.Batch, defaultBatch), rng: rand.New(rand.NewPCG(1, 2))}
+	out := llamacpp.Bench{Tokens: a.Prompt + a.Generate, Threads: int(llama.NThreads(ctx)), Buffers: s.log.takeBuffers()}
+	if !a.NoWarmup {
+		if err := b.warmUp(a); err != nil {
+			return nil, err
+		}
+	}
+	for i := range a.Repetitions {
+		took, err := b.repetition(a)
+		if err != nil {
+			return nil, err
+		}
+		out.Seconds = append(out.Seconds, took.Seconds())
+		s.progress(i+1, a.Repetitions)
+	}
+	return out, nil
+}
+
+type bencher struct {
+	s     *session
+	m     *model
+	ctx   llama.Context
+	size  int // of a logical batch
+	rng   *rand.Rand
+	state []byte // the sequence at the test's depth, so that it is computed once
+}
+
+func (b *bencher) warmUp(a llamacpp.BenchArgs) error {
+	if a.Prompt > 0 {
+		if err := b.prompt(a.Prompt); err != nil {
+			return err
+		}
+	}
+	if a.Generate > 0 {
+		if err := b.generate(1); err != nil {
+			return err
+		}
+	}
+	b.s.progress(0, a.Repetitions)
+	return nil
+}
+
+func (b *bencher) repetition(a llamacpp.BenchArgs) (time.Duration, error) {
+	if err := clearMemory(b.ctx); err != nil {
+		return 0, err
+	}
+	if err := b.descend(a.Depth); err != nil {
+		return 0, err
+	}
+	start := time.Now()
+	if a.Prompt > 0 {
+		if err := b.prompt(a.Prompt); err != nil {
+			return 0, err
+		}
+	}
+	if a.Generate > 0 {
+		if err := b.generate(a.Generate); err != nil {
+			return 0, err
+		}
+	}
+	return time.Since(start), nil
+}
+
+// descend fills the cache to the depth: by evaluation the first time, from the saved sequence after that.
+func (b *bencher) descend(depth int) error {
+	if depth == 0 {
+		return nil
+	}
+	if len(b.state) > 0 && llama.StateSeqSetData(b.ctx, b.state, 0) > 0 {
+		return nil
+	}
+	if err := b.prompt(depth); err != nil {
+		return err
+	}
+	b.state = make([]byte, llama.StateSeqGetSize(b.ctx, 0))
+	llama.StateSeqGetData(b.ctx, b.state, 0)
+	return nil
+}
+
+func (b *bencher) token() llama.Token { return llama.Token(b.rng.IntN(b.m.nVocab)) }
+
+// first is the token that starts a text.
+func (b *bencher) first() llama.Token {
+	if llama.VocabGetAddBOS(b.m.vocab) {
+		return llama.VocabBOS(b.m.vocab)
+	}
+	return b.token()
+}
+
+func (b *bencher) prompt(n int) error {
+	tokens := make([]llama.Token, min(n, b.size))
+	for done := 0; done < n; {
+		step := min(n-done, b.size)
+		for i := range step {
+			tokens[i] = b.token()
+		}
+		if done == 0 {
+			tokens[0] = b.first()
+		}
+		if err := b.s.decode(b.m, b.ctx, llama.BatchGetOne(tokens[:step])); err != nil {
+			return err
+		}
+		done += step
+	}
+	return llama.Synchronize(b.ctx)
+}
+
+func (b *bencher) generate(n int) error {
+	if !llama.ModelHasDecoder(b.m.handle) {
+		return fmt.Errorf("the model has no decoder: it does not generate")
+	}
+	token := []llama.Token{b.first()}
+	for range n {
+		if err := b.s.decode(b.m, b.ctx, llama.BatchGetOne(token)); err != nil {
+			return err
+		}
+		if err := llama.Synchronize(b.ctx); err != nil {
+			return err
+		}
+		token[0] = b.token()
+	}
+	return nil
+}

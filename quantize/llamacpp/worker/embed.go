@@ -1,0 +1,82 @@
+package worker
+
+import (
+	"fmt"
+
+	"github.com/hybridgroup/yzma/pkg/llama"
+
+	"quern/quantize/llamacpp"
+)
+
+// embed computes one vector for each text: the pooled embedding, a reranker's score, or the mean over the tokens where
+// the file has no pooling of its own.
+func (s *session) embed(a llamacpp.EmbedArgs) (any, error) {
+	m, err := s.slot(a.Slot)
+	if err != nil {
+		return nil, err
+	}
+	longest := 1
+	for i, ids := range a.Texts {
+		if len(ids) == 0 {
+			return nil, fmt.Errorf("text %d has no tokens", i)
+		}
+		if err := m.check(ids); err != nil {
+			return nil, err
+		}
+		longest = max(longest, len(ids))
+	}
+	o := a.ContextOptions
+	// A pooled embedding needs the whole text in one physical batch.
+	o.Context, o.Batch, o.UBatch = max(o.Context, longest), max(o.Batch, longest), max(o.UBatch, longest)
+	pooling := a.Pooling
+	ctx, err := s.context(m, contextKey{ContextOptions: o, embeddings: true, pooling: pooling})
+	if err != nil {
+		return nil, err
+	}
+	if llama.GetPoolingType(ctx) == llama.PoolingTypeNone && pooling == "" {
+		pooling = "mean"
+		if ctx, err = s.context(m, contextKey{ContextOptions: o, embeddings: true, pooling: pooling}); err != nil {
+			return nil, err
+		}
+	}
+	used := llama.GetPoolingType(ctx)
+	width := llama.ModelNEmbdOut(m.handle)
+	if used == llama.PoolingTypeRank {
+		width = max(1, int32(llama.ModelNClsOut(m.handle)))
+	}
+	batch := llama.BatchInit(int32(longest), 0, 1)
+	defer llama.BatchFree(batch)
+	for i, ids := range a.Texts {
+		v, err := s.embedOne(m, ctx, batch, ids, width)
+		if err != nil {
+			return nil, fmt.Errorf("text %d: %w", i, err)
+		}
+		if err := llamacpp.WriteFrame(s.out, llamacpp.FrameFloats, llamacpp.FloatBytes(v)); err != nil {
+			return nil, err
+		}
+	}
+	for name, t := range poolings {
+		if t == used {
+			pooling = name
+		}
+	}
+	return llamacpp.Embedded{Pooling: pooling, Width: int(width)}, nil
+}
+
+func (s *session) embedOne(m *model, ctx llama.Context, batch llama.Batch, ids []int32, width int32) ([]float32, error) {
+	if err := clearMemory(ctx); err != nil {
+		return nil, err
+	}
+	entries := make([]entry, len(ids))
+	for i, id := range ids {
+		entries[i] = entry{token: id, pos: i, output: true}
+	}
+	if err := s.run(m, ctx, batch, entries); err != nil {
+		return nil, err
+	}
+	v, err := llama.GetEmbeddingsSeq(ctx, 0, width)
+	if err != nil || v == nil {
+		return nil, fmt.Errorf("llama.cpp has no pooled embedding for it")
+	}
+	return v, nil
+}
