@@ -38,7 +38,10 @@ func reorder(app *cli.App, args []string) ([]string, error) {
 				out = append(out, sub.Name)
 				continue
 			}
-			if cmd == nil || len(cmd.Subcommands) > 0 && len(rest) == 0 && w != "help" {
+			if w == "help" && cmd == nil {
+				return append([]string{args[0], "help"}, words[i+1:]...), nil
+			}
+			if cmd == nil || len(cmd.Subcommands) > 0 && len(rest) == 0 {
 				return nil, unknownCommand(cmds, w)
 			}
 			rest = append(rest, w)

@@ -8,6 +8,7 @@ import (
 	"quern/hfclient"
 	"quern/pipeline"
 	"quern/stages"
+	"quern/stages/job"
 	"quern/stages/plan"
 	"quern/stages/pull"
 	"quern/stages/source"
@@ -94,7 +95,7 @@ func convertModel(ctx context.Context, c *cli.Context, o *output) error {
 	if src.Kind == source.GGUF {
 		return usagef("`quern quantize` reads GGUF files", "%s is a GGUF file already", s.Model)
 	}
-	s.Exact = true
+	s.Make = job.Converted
 	return runStages(ctx, c, o, s, stages.Convert)
 }
 
@@ -116,7 +117,7 @@ func quantizeModel(ctx context.Context, c *cli.Context, o *output) error {
 		return err
 	}
 	s.Types = types(c.Args().Tail())
-	s.Exact = true
+	s.Make = job.Quantized
 	return runStages(ctx, c, o, s, stages.Quantize)
 }
 

@@ -13,9 +13,9 @@ import (
 func commands() []*cli.Command {
 	return []*cli.Command{
 		prepareCommand(), planCommand(),
-		pullCommand(), convertCommand(), quantizeCommand(), smokeCommand(), benchCommand(),
+		pullCommand(), convertCommand(), quantizeCommand(), 
 		inspectCommand(), verifyCommand(), recordsCommand(), machineCommand(), archsCommand(),
-		runtimeCommand(), workerCommand(),
+		runtimeCommand(),
 	}
 }
 

@@ -26,7 +26,7 @@ var layers = map[string][]string{
 	"quern/convert/fault":       {},
 	"quern/convert/safetensors": {},
 	"quern/convert/gguf":        {},
-	"quern/convert/view":        {"quern/convert/safetensors"},
+	"quern/convert/view":        {"quern/convert/safetensors", "quern/convert/fault"},
 	"quern/convert/tokenizer":   {"quern/convert/fault", "quern/convert/tokenizer"},
 	"quern/convert/config":      {"quern/convert/fault", "quern/convert/gguf"},
 	"quern/quantize":            {"quern/quantize", "quern/convert/gguf", "quern/convert/view", "quern/convert/safetensors"},

@@ -9,6 +9,7 @@ import (
 	"quern/convert/fault"
 	"quern/pipeline"
 	"quern/stages"
+	"quern/stages/job"
 	"quern/stages/record"
 
 	"github.com/urfave/cli/v2"
@@ -38,7 +39,12 @@ func rebuild(ctx context.Context, c *cli.Context, o *output, path string, r *rec
 		return err
 	}
 	s.Out, s.Types = filepath.Join(dir, strings.TrimSuffix(filepath.Base(path), record.Suffix)), []string{r.Type}
-	s.Exact = again.Command.Name == "convert"
+	switch again.Command.Name {
+	case "convert":
+		s.Make, s.Types = job.Converted, nil
+	case "quantize":
+		s.Make = job.Quantized
+	}
 	s.NoSmoke, s.NoBench = true, true
 	if err := pipeline.Run(ctx, stages.Build, s, o, pipeline.Options{}); err != nil {
 		return err

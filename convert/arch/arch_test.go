@@ -154,7 +154,7 @@ func TestArithmetic(t *testing.T) {
 		{Sub(Add(1, Cfg("a")), 3), int64(5)},
 		{Else(Opt("none"), 4), int64(4)},
 		{Or(Cfg("z"), 5), int64(5)},
-		{Get("z", 5), int64(0)},
+		{CfgOr("z", 5), int64(0)},
 		{FloorDiv(1, Cfg("z")), nil},
 		{Mul(Cfg("big"), Cfg("big")), nil},
 		{Cfg("none"), nil},

@@ -16,14 +16,14 @@ var mlaSplit = Rules{
 }
 
 var (
-	dropTiedHead = Given(Get("tie_word_embeddings", false), Drop("lm_head.weight|model.lm_head.weight", "the embedding stands for it"))[0]
-	kvRank       = Get("kv_lora_rank", 512)
+	dropTiedHead = Given(CfgOr("tie_word_embeddings", false), Drop("lm_head.weight|model.lm_head.weight", "the embedding stands for it"))[0]
+	kvRank       = CfgOr("kv_lora_rank", 512)
 	hasExperts   = Not(Null(Opt("n_routed_experts")))
 )
 
 var mlaKeys = Keys{
 	Let("num_key_value_heads", 1),
-	Let("rms_norm_eps", Get("rms_norm_eps", 1e-6)),
+	Let("rms_norm_eps", CfgOr("rms_norm_eps", 1e-6)),
 }.Also(TextKeys).Then(
 	Set("leading_dense_block_count", Else(Opt("first_k_dense_replace"), Choose(hasExperts, 0, Cfg("num_hidden_layers")))),
 	Set("vocab_size", Cfg("vocab_size")),
@@ -35,7 +35,7 @@ var mlaKeys = Keys{
 	Set("attention.value_length_mla", Cfg("v_head_dim")),
 	Set("expert_feed_forward_length", Cfg("moe_intermediate_size", "intermediate_size")),
 	Set("expert_count", Opt("n_routed_experts")),
-	Set("expert_shared_count", Get("n_shared_experts", 0)),
+	Set("expert_shared_count", CfgOr("n_shared_experts", 0)),
 	Set("expert_weights_scale", Opt("routed_scaling_factor")),
 ).Also(When(Opt("norm_topk_prob"), Set("expert_weights_norm", true))).Then(
 	Set("rope.dimension_count", Cfg("qk_rope_head_dim")),

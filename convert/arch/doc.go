@@ -47,7 +47,7 @@
 // refuses, Do runs code, When makes steps conditional. TextKeys is what most families begin with; it ends with FileTypeKey.
 // tables/keys.txt knows the kind of every key, so that 4096.0 under an integer key is an error as it is in the reference.
 // Values are expressions over the completed configuration: Cfg (needed; the first of several keys), Opt (nil, and no key is
-// written, where it is absent or null), Get (default where absent), Else (default where null), Or (where false), In, Rope, Mul,
+// written, where it is absent or null), CfgOr (default where absent), Else (default where null), Or (where false), In, Rope, Mul,
 // FloorDiv, HeadDim, LayersOf, Choose, Fn ... Integers stay integers, floats floats.
 //
 // # Order

@@ -61,8 +61,8 @@ func Opt(keys ...string) Expr {
 	}}
 }
 
-// Get is the key's value, or dflt where the key is absent: Python's get(key, dflt). A null stays nil.
-func Get(key string, dflt any) Expr {
+// CfgOr is the key's value, or dflt where the key is absent: Python's get(key, dflt). A null stays nil.
+func CfgOr(key string, dflt any) Expr {
 	d := asExpr(dflt)
 	return &expr{fmt.Sprintf("%s else %s", key, d), func(e *Env) (any, error) {
 		if v, ok := e.value(key); ok {

@@ -37,7 +37,7 @@ var ropeDim = Set("rope.dimension_count", HeadDim)
 var llamaBase = Arch{
 	GGUF: "llama",
 	Config: When(Class("VLlama3ForCausalLM"),
-		Let("num_attention_heads", Get("num_attention_heads", 32)), // SmolVLM2 leaves it out
+		Let("num_attention_heads", CfgOr("num_attention_heads", 32)), // SmolVLM2 leaves it out
 	).Then(Lift("transformer_layer_config")),
 	Names:   Rules{Rename("*text_model.*", "text_model.=>")}.Also(TextNames),
 	Extra:   []Generate{Llama3Freqs},

@@ -54,7 +54,7 @@ func llama3Factors(e *Env) ([]float32, error) {
 		dflt float64
 	}{{&base, "rope_theta", 10000}, {&factor, "factor", 8}, {&low, "low_freq_factor", 1}, {&high, "high_freq_factor", 4},
 		{&old, "original_max_position_embeddings", 8192}} {
-		if *p.to, err = e.Float(Rope(Get(p.key, p.dflt))); err != nil {
+		if *p.to, err = e.Float(Rope(CfgOr(p.key, p.dflt))); err != nil {
 			return nil, err
 		}
 	}

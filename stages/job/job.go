@@ -31,8 +31,18 @@ type Request struct {
 	Force   bool   // write over a file that is there and differs
 	NoSmoke bool
 	NoBench bool
-	Exact   bool // the files are named exactly so (convert, quantize): no recommendation is made
+	Make    Make
 }
+
+// Make says which files are wanted.
+type Make string
+
+// What commands make: prepare weighs and recommends, convert writes the converter's own file, quantize the quantizer's.
+const (
+	Recommended Make = ""
+	Converted   Make = "convert"
+	Quantized   Make = "quantize"
+)
 
 // Importance gives the importance of an entry's columns, nil where there is none: rows x matrices, one behind the other.
 type Importance func(tensor string) []float32
@@ -62,7 +72,7 @@ type State struct {
 	Parts   []*gguf.File       // plan: the source when it is GGUF, in the order of its parts
 	Machine *machine.Machine   // plan
 	Shape   *recommend.Shape   // plan
-	Advice  *recommend.Choice  // plan; nil when Exact
+	Advice  *recommend.Choice  // plan; nil where nothing is recommended
 	Files   []*Artifact        // plan: what will be written; build, smoke and bench add to them
 	Close   []func() error     // what was opened; closed by the command at the end
 }

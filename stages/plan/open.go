@@ -46,7 +46,7 @@ func openHub(ctx context.Context, s *job.State) error {
 		return err
 	}
 	src.Repo, src.Revision, src.Commit = repo, rev, s.Pinned.Commit
-	src.FS = source.NewSwitch(s.Hub.Remote(ctx, s.Pinned))
+	src.FS = source.NewSwitch(s.Hub.FS(ctx, s.Pinned))
 	return nil
 }
 

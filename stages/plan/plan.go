@@ -62,7 +62,7 @@ func Advise(ctx context.Context, s *job.State) error {
 	} else {
 		s.Machine = machine.Detect(ctx, outFolder(s))
 	}
-	if s.Exact {
+	if s.Make != job.Recommended {
 		return nil
 	}
 	if s.Shape, err = recommend.ShapeOf(Base(s)); err != nil {

@@ -76,7 +76,7 @@ func candidates(s *job.State) ([]recommend.Candidate, error) {
 func describe(ctx context.Context, s *job.State) error {
 	if len(s.Types) == 0 {
 		switch {
-		case s.Exact && s.Checked != nil:
+		case s.Make == job.Converted:
 			s.Types = []string{s.Checked.Type.Label()}
 		case s.Advice != nil:
 			s.Types = []string{s.Advice.Type}
@@ -95,8 +95,9 @@ func describe(ctx context.Context, s *job.State) error {
 }
 
 func artifact(ctx context.Context, s *job.State, name string) (*job.Artifact, error) {
-	if ft, ok := plain[strings.ToUpper(name)]; ok && s.Checked != nil || s.Exact && s.Checked != nil {
-		return converted(ctx, s, ft)
+	ownType, own := plain[strings.ToUpper(name)]
+	if s.Make == job.Converted || own && s.Checked != nil && s.Make == job.Recommended {
+		return converted(ctx, s, ownType)
 	}
 	ft, err := policy.ParseFileType(name)
 	if err != nil {

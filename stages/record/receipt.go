@@ -103,8 +103,8 @@ func NewReceipt(s *job.State, a *job.Artifact, files []FileDigest, verified stri
 		for _, d := range m.Dropped {
 			r.Dropped = append(r.Dropped, Dropped{d.Name, d.Reason})
 		}
-		if m.Vocab != nil {
-			r.Pre = m.Vocab.Decision
+		if m.Vocab != nil && m.Vocab.Pre != nil {
+			r.Pre = m.Vocab.Pre
 		}
 	}
 	r.Tensors = tensors(a)

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"quern/hfclient/hubtest"
+	"quern/quantize/llamacpp"
+	"quern/stages/source/pocket"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// The scripts run the real program: this test binary is quern when it is called by that name.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"quern": func() {
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			os.Exit(run(ctx, os.Args))
+		},
+	})
+}
+
+// TestScript runs every testdata/script/*.txtar: blocks that open with a sentence of behaviour.
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:   "testdata/script",
+		Setup: setup,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits_, "hub": hubCommand, "pocket": unpackPocket, "killed": killed, "flip": flip, "absent": absent, "same": same,
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "runtime" {
+				_, err := llamacpp.Find(llamacpp.FindOptions{})
+				return err == nil, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
+		RequireExplicitExec: true,
+	})
+}
+
+type hubKey struct{}
+
+// setup gives a script a home of its own, a fake Hub with the pocket model, and the runtime of this machine.
+func setup(e *testscript.Env) error {
+	home := filepath.Join(e.WorkDir, "home")
+	if err := os.MkdirAll(home, 0o777); err != nil {
+		return err
+	}
+	for _, kv := range []string{"HOME=" + home, "XDG_DATA_HOME=" + filepath.Join(home, "data"), "NO_COLOR=1"} {
+		e.Vars = append(e.Vars, kv)
+	}
+	if rt, err := llamacpp.Find(llamacpp.FindOptions{}); err == nil {
+		e.Vars = append(e.Vars, "RUNTIME="+rt.Dir, llamacpp.EnvLib+"="+rt.Dir)
+	}
+	hub := hubtest.New()
+	e.Defer(hub.Close)
+	src, err := pocket.FS()
+	if err != nil {
+		return err
+	}
+	hub.Add("acme/pocket", src)
+	gated := hub.Add("acme/gated", src)
+	gated.Gated, gated.Granted = true, map[string]bool{"hf_good": true}
+	e.Values[hubKey{}] = hub
+	e.Vars = append(e.Vars, hub.Env(home)...)
+	return nil
+}
+
+// exits CODE PROGRAM ARGS... runs a program and demands its exit code.
+func exits_(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM ARGS...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	var ee *exec.ExitError
+	if errors.As(err, &ee) {
+		got = ee.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// hub fault WORDS... | forget | leaks SECRET | served PATH LIMIT: see hubtest.ParseFault. leaks fails when a host other than the
+// Hub's was sent the secret; served fails when more bytes of the file than LIMIT were handed out.
+func hubCommand(ts *testscript.TestScript, neg bool, args []string) {
+	hub := ts.Value(hubKey{}).(*hubtest.Hub)
+	if len(args) == 0 {
+		ts.Fatalf("usage: hub fault|forget|leaks|weights")
+	}
+	switch args[0] {
+	case "fault":
+		f, err := hubtest.ParseFault(args[1:])
+		ts.Check(err)
+		hub.Fault(f)
+	case "forget":
+		hub.Forget()
+	case "leaks":
+		if l := hub.Leaks(args[1]); (len(l) > 0) == neg {
+			ts.Fatalf("%d requests carried the secret", len(l))
+		}
+	case "served":
+		n := hub.Served(args[1])
+		limit, err := strconv.ParseInt(args[2], 10, 64)
+		ts.Check(err)
+		if n > limit {
+			ts.Fatalf("%d bytes of %s were served, at most %d", n, args[1], limit)
+		}
+	default:
+		ts.Fatalf("hub %s is not known", args[0])
+	}
+}
+
+// pocket DIR writes the pocket checkpoint into a folder.
+func unpackPocket(ts *testscript.TestScript, _ bool, args []string) {
+	src, err := pocket.FS()
+	ts.Check(err)
+	ts.Check(os.CopyFS(ts.MkAbs(args[0]), src))
+}
+
+// killed AFTER PROGRAM ARGS... kills a program with SIGKILL that long after its start. It may have ended before.
+func killed(ts *testscript.TestScript, _ bool, args []string) {
+	d, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	path, err := exec.LookPath(args[1])
+	if err != nil {
+		path = filepath.Join(filepath.Dir(ts.Getenv("PATH")), args[1])
+	}
+	for dir := range strings.SplitSeq(ts.Getenv("PATH"), string(os.PathListSeparator)) {
+		if p := filepath.Join(dir, args[1]); exists(p) {
+			path = p
+			break
+		}
+	}
+	cmd := exec.Command(path, args[2:]...)
+	cmd.Dir = ts.Getenv("WORK")
+	for _, k := range []string{"HOME", "XDG_DATA_HOME", "PATH", "HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_TOKEN", llamacpp.EnvLib, "HF_HUB_DOWNLOAD_TIMEOUT"} {
+		cmd.Env = append(cmd.Env, k+"="+ts.Getenv(k))
+	}
+	ts.Check(cmd.Start())
+	time.AfterFunc(d, func() { cmd.Process.Kill() })
+	cmd.Wait() //nolint:errcheck // killed is what is wanted
+}
+
+func exists(p string) bool { _, err := os.Stat(p); return err == nil }
+
+// flip FILE OFFSET inverts a byte.
+func flip(ts *testscript.TestScript, _ bool, args []string) {
+	off, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	path := ts.MkAbs(args[0])
+	b, err := os.ReadFile(path)
+	ts.Check(err)
+	b[off] ^= 0xff
+	ts.Check(os.Chmod(path, 0o644))
+	ts.Check(os.WriteFile(path, b, 0o644))
+}
+
+// absent PATTERN... demands that no file matches.
+func absent(ts *testscript.TestScript, _ bool, args []string) {
+	for _, a := range args {
+		found, err := filepath.Glob(ts.MkAbs(a))
+		ts.Check(err)
+		if len(found) > 0 {
+			ts.Fatalf("%v is there", found)
+		}
+	}
+}
+
+// same A B demands equal bytes without showing them.
+func same(ts *testscript.TestScript, neg bool, args []string) {
+	a, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	b, err := os.ReadFile(ts.MkAbs(args[1]))
+	ts.Check(err)
+	if slices.Equal(a, b) == neg {
+		ts.Fatalf("%s and %s: %d and %d bytes, equal: %v", args[0], args[1], len(a), len(b), !neg)
+	}
+}
