@@ -12,6 +12,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"quern/convert/config"
@@ -131,12 +132,20 @@ func (m *meta) readFile(name string, bound int) ([]byte, error) {
 	return data, nil
 }
 
+// maxProblems bounds the warnings of one card.
+const maxProblems = 20
+
 func (m *meta) readCard() error {
 	data, err := m.readFile(readme, maxCard)
-	if err != nil {
+	if err != nil && m.in.Strict {
 		return err
+	} else if err != nil {
+		m.info.Warnings = append(m.info.Warnings, err.Error()+"; nothing of the card is used")
 	}
 	f, problems := readFront(data)
+	if n := len(problems); n > maxProblems && !m.in.Strict {
+		problems = append(problems[:maxProblems:maxProblems], problem{says: fmt.Sprintf("%d more keys that cannot be read", n-maxProblems)})
+	}
 	for _, p := range problems {
 		if err := m.drop(p); err != nil {
 			return err
@@ -218,22 +227,12 @@ func (m *meta) readNames() error {
 			}
 			m.warn("config.json: _name_or_path", p.says+"; left out")
 		}
-		if ok && slashes(path) <= 1 { // else it is a path on somebody's machine
+		if ok && strings.Count(path, "/") <= 1 { // else it is a path on somebody's machine
 			m.offerID(path, "_name_or_path")
 		}
 	}
 	m.offerID(m.in.Folder, "the folder")
 	return nil
-}
-
-func slashes(s string) int {
-	n := 0
-	for _, c := range s {
-		if c == '/' {
-			n++
-		}
-	}
-	return n
 }
 
 func (m *meta) offerID(id, from string) {
@@ -254,7 +253,10 @@ const generation = "generation_config.json"
 
 func (m *meta) readGeneration() error {
 	data, err := m.readFile(generation, maxCard)
-	if err != nil || data == nil {
+	if err != nil && !m.in.Strict {
+		m.info.Warnings = append(m.info.Warnings, err.Error()+"; no sampling defaults are written")
+		return nil
+	} else if err != nil || data == nil {
 		return err
 	}
 	if m.in.Strict && !utf8.Valid(data) {

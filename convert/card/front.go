@@ -21,6 +21,9 @@ const readme = "README.md"
 // maxCard bounds the model card; the longest on the Hub, with thousands of results in model-index, have some MB.
 const maxCard = 16 << 20
 
+// maxBlocks is how many keys of a broken card are tried one by one; real cards have some dozens.
+const maxBlocks = 2000
+
 // entry is a value of the front matter with the line of its key in README.md.
 type entry struct {
 	v    any
@@ -84,7 +87,8 @@ func readFront(data []byte) (front, []problem) {
 	line, says := place(err)
 	problems = append(problems, problem{line: line, says: "the front matter is no YAML: " + says, whole: true})
 	f := front{}
-	for _, b := range blocks(lines) {
+	all := blocks(lines)
+	for _, b := range all[:min(len(all), maxBlocks)] {
 		pairs, err := parse(prepare(lines[b.from:b.to]))
 		if err != nil {
 			line, says := place(err)
@@ -137,6 +141,10 @@ func splitLines(s string) []string {
 
 // parse reads one YAML document; its pairs are nil when it is no mapping.
 func parse(body string) ([]pair, error) {
+	if i := strings.IndexFunc(body, unprintable); i >= 0 {
+		return nil, &yaml.LoadError{Message: fmt.Sprintf("the character %+q is not allowed", []rune(body[i:])[0]),
+			Mark: yaml.Mark{Line: 1 + strings.Count(body[:i], "\n")}}
+	}
 	l, err := yaml.NewLoader(strings.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -168,6 +176,11 @@ func parse(body string) ([]pair, error) {
 		return nil, err
 	}
 	return new(reader).flatten(root, 0)
+}
+
+// unprintable characters are none of YAML 1.1's.
+func unprintable(c rune) bool {
+	return c < 0x20 && c != '\t' && c != '\n' && c != '\r' || c > 0x7e && c < 0xa0 && c != 0x85 || c == 0xfffe || c == 0xffff
 }
 
 // anchors refuses a name that stands twice, as PyYAML does.

@@ -73,7 +73,10 @@ func (p Parts) join(size, encoding, kind string) string {
 		base = "ggml-model"
 	}
 	parts := []string{hyphens(base)}
-	for _, s := range []string{size, p.Finetune, p.Version, encoding, kind} {
+	if size != "" {
+		parts = append(parts, slashes.Replace(size)) // the only part that keeps its spaces
+	}
+	for _, s := range []string{p.Finetune, p.Version, encoding, kind} {
 		if s != "" {
 			parts = append(parts, hyphens(s))
 		}
@@ -81,6 +84,8 @@ func (p Parts) join(size, encoding, kind string) string {
 	return strings.Join(parts, "-") + ".gguf"
 }
 
-var unsafe = strings.NewReplacer(" ", "-", "/", "-", "\\", "-", "\x00", "-")
+var slashes = strings.NewReplacer("/", "-", "\\", "-", "\x00", "-")
 
-func hyphens(s string) string { return unsafe.Replace(strings.TrimFunc(s, isSpace)) }
+func hyphens(s string) string {
+	return slashes.Replace(strings.ReplaceAll(strings.TrimFunc(s, isSpace), " ", "-"))
+}

@@ -111,6 +111,9 @@ func (r *reader) flatten(n *yaml.Node, depth int) ([]pair, error) {
 	var merged, own []pair
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k, v := n.Content[i], n.Content[i+1]
+		if n.Style&yaml.FlowStyle == 0 && isPlain(k, "") && k.Tag == "!!null" {
+			return nil, errors.New("a key is missing before a colon") // PyYAML wants one, the library does not
+		}
 		if !isMerge(k) {
 			if isDefault(k) {
 				k = &yaml.Node{Kind: yaml.ScalarNode, Style: yaml.DoubleQuotedStyle, Value: k.Value, Line: k.Line}
