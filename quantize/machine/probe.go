@@ -2,6 +2,8 @@ package machine
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"runtime"
 	"time"
 
@@ -10,7 +12,7 @@ import (
 )
 
 // Detect asks the operating system. It never fails: what cannot be found out stays unknown.
-// dir is where outputs will go; its file system's free space is reported.
+// dir is where outputs will go, even if it is not there yet; its file system's free space is reported.
 func Detect(ctx context.Context, dir string) *Machine {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second) // a probe that hangs must not hold up the user
 	defer cancel()
@@ -18,7 +20,7 @@ func Detect(ctx context.Context, dir string) *Machine {
 	if v, err := mem.VirtualMemoryWithContext(ctx); err == nil {
 		m.Memory, m.Available = int64(v.Total), int64(v.Available)
 	}
-	if d, err := disk.UsageWithContext(ctx, dir); err == nil {
+	if d, err := disk.UsageWithContext(ctx, existing(dir)); err == nil {
 		m.DiskFree = int64(d.Free)
 	}
 	m.probe(ctx)
@@ -27,4 +29,18 @@ func Detect(ctx context.Context, dir string) *Machine {
 	}
 	m.Complete()
 	return m
+}
+
+// existing is dir or the nearest folder above it that is there.
+func existing(dir string) string {
+	for {
+		if _, err := os.Stat(dir); err == nil {
+			return dir
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return "."
+		}
+		dir = up
+	}
 }
