@@ -1,0 +1,234 @@
+package tokenizer
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"unicode"
+
+	"quern/convert/fault"
+)
+
+// loadSlow makes a tokenizer of the files of before tokenizer.json, as transformers' converters do.
+// Source: transformers 4.57.6, convert_slow_tokenizer.py.
+func (f *folder) loadSlow(class tokenizerClass) (*Tokenizer, error) {
+	file := class.file
+	if class.slow == "" {
+		return f.loadOther(class)
+	}
+	data, err := fs.ReadFile(f.src, file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &fault.Unsupported{On: "tokenizer", Says: fmt.Sprintf("class %sTokenizer needs tokenizer.json or %s, and neither is there", class.slow, file)}
+	}
+	if err != nil {
+		return nil, err
+	}
+	f.note("made from %s: there is no tokenizer.json that counts", file)
+	switch file {
+	case "vocab.txt":
+		return f.convertBert(class, data)
+	case "vocab.json":
+		return f.convertBPE(class, data)
+	}
+	m, err := ParseSentencePiece(data)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Check(); err != nil {
+		return nil, err
+	}
+	return f.convertSentencePiece(class, m)
+}
+
+// loadOther serves classes without a slow twin: what is left are Mistral's tekken.json and tiktoken files.
+func (f *folder) loadOther(class tokenizerClass) (*Tokenizer, error) {
+	if data, err := fs.ReadFile(f.src, "tekken.json"); err == nil {
+		f.note("made from tekken.json: there is no tokenizer.json")
+		return convertTekken(data)
+	}
+	return nil, &fault.Unsupported{On: "tokenizer", Says: "there is no tokenizer.json", Next: "put tokenizer.json beside the weights"}
+}
+
+// special is a role's text as the slow class has it.
+func (f *folder) special(class tokenizerClass, role int) string {
+	raw, ok := f.config[roles[role]]
+	if !ok {
+		return class.special[role]
+	}
+	if v, err := parseSpecial(roles[role], raw); err == nil && v != nil {
+		return v.Content
+	}
+	return ""
+}
+
+// parts are the stages of a converted tokenizer, as JSON to be.
+type parts struct{ normalizer, pre, post, decoder any }
+
+type j = map[string]any
+
+func (p parts) definition(kind string) (*definition, error) {
+	d := &definition{model: modelFile{kind: kind}}
+	for _, x := range []struct {
+		part any
+		to   *json.RawMessage
+	}{{p.normalizer, &d.Normalizer}, {p.pre, &d.PreTokenizer}, {p.post, &d.PostProcessor}, {p.decoder, &d.Decoder}} {
+		if x.part == nil {
+			continue
+		}
+		b, err := json.Marshal(x.part)
+		if err != nil {
+			return nil, &fault.Invalid{On: "tokenizer", Says: "cannot be converted", Err: err}
+		}
+		*x.to = b
+	}
+	return d, nil
+}
+
+func sequence(key string, list ...any) j { return j{"type": "Sequence", key: list} }
+
+func replaceText(text, with string) j {
+	return j{"type": "Replace", "pattern": j{"String": text}, "content": with}
+}
+
+func replaceRegex(re, with string) j {
+	return j{"type": "Replace", "pattern": j{"Regex": re}, "content": with}
+}
+
+func byteLevel(prefix, regex bool) j {
+	return j{"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true, "use_regex": regex}
+}
+
+// template frames a text: before and after are tokens of the vocabulary. A token that is not there has no id, and the
+// frame is left out: transformers fails then.
+func template(ids func(string) (int32, bool), before, after []string) any {
+	single, special := []any{}, j{}
+	add := func(token string) bool {
+		id, ok := ids(token)
+		single = append(single, j{"SpecialToken": j{"id": token, "type_id": 0}})
+		special[token] = j{"id": token, "ids": []int32{id}, "tokens": []string{token}}
+		return ok
+	}
+	for _, t := range before {
+		if !add(t) {
+			return nil
+		}
+	}
+	single = append(single, j{"Sequence": j{"id": "A", "type_id": 0}})
+	for _, t := range after {
+		if !add(t) {
+			return nil
+		}
+	}
+	return j{"type": "TemplateProcessing", "single": single, "pair": []any{}, "special_tokens": special}
+}
+
+// convertBert reads a vocab.txt: a token a line, the line feed alone cut off.
+func (f *folder) convertBert(class tokenizerClass, data []byte) (*Tokenizer, error) {
+	v := &vocabulary{table: newTable(1 << 10)}
+	lines := strings.Split(strings.ReplaceAll(strings.ReplaceAll(string(data), "\r\n", "\n"), "\r", "\n"), "\n")
+	if lines[len(lines)-1] == "" {
+		lines = lines[:len(lines)-1]
+	}
+	if len(lines) > maxID {
+		return nil, tooHigh("vocab.txt", uint32(len(lines)))
+	}
+	for i, line := range lines {
+		v.put([]byte(line), int32(i))
+	}
+	v.reverse()
+	lower := f.config.flag("do_lower_case", true)
+	norm := j{"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": f.config.flag("tokenize_chinese_chars", true), "lowercase": lower}
+	norm["strip_accents"] = nil
+	if raw, ok := f.config["strip_accents"]; ok {
+		norm["strip_accents"] = raw
+	}
+	cls, sep := f.special(class, 5), f.special(class, 3)
+	if class.slow == "MPNet" {
+		cls, sep = "<s>", "</s>"
+	}
+	unk := f.special(class, 2)
+	d, err := parts{norm, j{"type": "BertPreTokenizer"}, template(f.idsOr(v.id, unk), []string{cls}, []string{sep}),
+		j{"type": "WordPiece", "prefix": "##", "cleanup": true}}.definition("WordPiece")
+	if err != nil {
+		return nil, err
+	}
+	m := &wordPiece{vocabulary: v, unknown: unk, prefix: "##", longest: 100}
+	m.prepare()
+	return d.assemble(m)
+}
+
+// idsOr looks tokens up as transformers does: what is not in the vocabulary has the unknown token's id.
+func (f *folder) idsOr(ids func(string) (int32, bool), unk string) func(string) (int32, bool) {
+	return func(token string) (int32, bool) {
+		if id, ok := ids(token); ok {
+			return id, true
+		}
+		return ids(unk)
+	}
+}
+
+// qwen2 is the splitter of Qwen2Converter, cl100k that of converted tiktoken files.
+const (
+	qwen2  = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	cl100k = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+)
+
+func splitAndBytes(re string, prefix bool) any {
+	return sequence("pretokenizers", j{"type": "Split", "pattern": j{"Regex": re}, "behavior": "Isolated", "invert": false}, byteLevel(prefix, false))
+}
+
+// convertBPE reads vocab.json and merges.txt.
+func (f *folder) convertBPE(class tokenizerClass, data []byte) (*Tokenizer, error) {
+	w := &walker{data: data}
+	v := readVocabulary(w, len(data)/16)
+	w.end()
+	if w.err != nil {
+		return nil, asFault("vocab.json", w.err)
+	}
+	v.reverse()
+	raw, err := fs.ReadFile(f.src, "merges.txt")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &fault.Unsupported{On: "tokenizer", Says: "vocab.json stands without merges.txt and tokenizer.json"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	prefix := f.config.flag("add_prefix_space", class.prefix == "true")
+	p := parts{pre: byteLevel(prefix, true), decoder: byteLevel(true, true)}
+	ids := f.idsOr(v.id, f.special(class, 2))
+	switch class.slow {
+	case "GPT2", "CodeGen":
+		if p.post = byteLevel(true, true); f.config.flag("add_bos_token", false) {
+			p.post = template(ids, []string{f.special(class, 0)}, nil)
+		}
+	case "Qwen2":
+		p.normalizer, p.pre = j{"type": "NFC"}, splitAndBytes(qwen2, prefix)
+	case "Roberta", "Bart", "LED", "Longformer", "Mvp":
+		p.post = template(ids, []string{f.special(class, 5)}, []string{f.special(class, 3)})
+	default:
+		return nil, &fault.Unsupported{On: "tokenizer", Says: fmt.Sprintf("class %sTokenizer cannot be read from vocab.json and merges.txt", class.slow)}
+	}
+	d, err := p.definition("BPE")
+	if err != nil {
+		return nil, err
+	}
+	m := &bpe{vocabulary: v}
+	if err := m.prepare(mergeLines(mergesFile(string(raw)))); err != nil {
+		return nil, err
+	}
+	return d.assemble(m)
+}
+
+// mergesFile gives the lines of a merges.txt that hold merges: the first line is a header, blank lines do not count.
+func mergesFile(text string) []string {
+	_, text, _ = strings.Cut(text, "\n")
+	var lines []string
+	for _, line := range strings.Split(text, "\n") {
+		if line = strings.TrimFunc(line, unicode.IsSpace); line != "" && !strings.HasPrefix(line, "#version") {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
