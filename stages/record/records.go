@@ -27,7 +27,7 @@ type Record struct {
 	ID       string    `json:"id"` // short, unique among this user's records
 	Model    string    `json:"model"`
 	Commit   string    `json:"commit,omitempty"`
-	Type     string    `json:"type"`
+	Type     string    `json:"file_type"`
 	Bytes    int64     `json:"bytes"`
 	SHA256   string    `json:"sha256,omitempty"`
 	Path     string    `json:"path"`
