@@ -134,15 +134,9 @@ func Narrow(dst []byte, src []float32, d safetensors.DType) error {
 			le.PutUint32(dst[4*i:], math.Float32bits(v))
 		}
 	case safetensors.BF16:
-		dst = dst[:2*len(src)]
-		for i, v := range src {
-			le.PutUint16(dst[2*i:], BF16(v))
-		}
+		narrowBF16(dst[:2*len(src)], src)
 	case safetensors.F16:
-		dst = dst[:2*len(src)]
-		for i, v := range src {
-			le.PutUint16(dst[2*i:], F16(v))
-		}
+		narrowF16(dst[:2*len(src)], src)
 	case safetensors.F64:
 		dst = dst[:8*len(src)]
 		for i, v := range src {
@@ -152,6 +146,30 @@ func Narrow(dst []byte, src []float32, d safetensors.DType) error {
 		return fmt.Errorf("float32 values cannot be rounded to %s", d)
 	}
 	return nil
+}
+
+// Both loops write four elements as one word, which the compiler does not do by itself.
+func narrowF16(dst []byte, src []float32) {
+	for ; len(src) >= 4 && len(dst) >= 8; dst, src = dst[8:], src[4:] {
+		a, b, c, d := math.Float32bits(src[0]), math.Float32bits(src[1]), math.Float32bits(src[2]), math.Float32bits(src[3])
+		if normalHalf(a) && normalHalf(b) && normalHalf(c) && normalHalf(d) {
+			binary.LittleEndian.PutUint64(dst, uint64(roundHalf(a))|uint64(roundHalf(b))<<16|uint64(roundHalf(c))<<32|uint64(roundHalf(d))<<48)
+			continue
+		}
+		binary.LittleEndian.PutUint64(dst, uint64(F16(src[0]))|uint64(F16(src[1]))<<16|uint64(F16(src[2]))<<32|uint64(F16(src[3]))<<48)
+	}
+	for i, v := range src {
+		binary.LittleEndian.PutUint16(dst[2*i:], F16(v))
+	}
+}
+
+func narrowBF16(dst []byte, src []float32) {
+	for ; len(src) >= 4 && len(dst) >= 8; dst, src = dst[8:], src[4:] {
+		binary.LittleEndian.PutUint64(dst, uint64(BF16(src[0]))|uint64(BF16(src[1]))<<16|uint64(BF16(src[2]))<<32|uint64(BF16(src[3]))<<48)
+	}
+	for i, v := range src {
+		binary.LittleEndian.PutUint16(dst[2*i:], BF16(v))
+	}
 }
 
 // Round replaces each value by the nearest one of F16 or BF16; other types leave the values alone.
@@ -179,12 +197,18 @@ func BF16(v float32) uint16 {
 
 // F16 is the half-precision number nearest to v, ties to even, infinite from 65520 on.
 func F16(v float32) uint16 {
-	u := math.Float32bits(v)
-	if abs := u & 0x7FFFFFFF; abs >= 0x38800000 && abs < 0x477FF000 { // a normal half
-		abs += 0xFFF + abs>>13&1 - 0x38000000
-		return uint16(u>>16&0x8000 | abs>>13)
+	if u := math.Float32bits(v); normalHalf(u) {
+		return roundHalf(u)
 	}
 	return uint16(float16.Fromfloat32(v))
+}
+
+// normalHalf tells whether the float32 with bits u is neither subnormal nor infinite nor NaN as a half.
+func normalHalf(u uint32) bool { return u&0x7FFFFFFF-0x38800000 < 0x477FF000-0x38800000 }
+
+// roundHalf is the half for what normalHalf holds of.
+func roundHalf(u uint32) uint16 {
+	return uint16(u>>16&0x8000 | (u&0x7FFFFFFF+0xFFF+u>>13&1-0x38000000)>>13)
 }
 
 // FromF16 is the value of a half-precision number.

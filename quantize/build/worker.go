@@ -65,7 +65,7 @@ func (w *worker) target(s slab, g *target) error {
 		pad = g.pad
 	}
 	var b []byte
-	if g.how == raw {
+	if g.how == raw || g.how == quiet && !hasNaN(w.src) {
 		w.src = slices.Grow(w.src[:size], int(pad))
 		b = w.src[:size]
 	} else {
@@ -111,12 +111,25 @@ func (w *worker) fill(s slab, g *target, b []byte) error {
 // quietNaNs copies BF16 elements and sets the quiet bit of NaNs.
 func quietNaNs(dst, src []byte) {
 	copy(dst, src)
-	const exp = 0x7F80
 	for i := 0; i+1 < len(dst); i += 2 {
-		if v := binary.LittleEndian.Uint16(dst[i:]); v&0x7FFF > exp {
+		if v := binary.LittleEndian.Uint16(dst[i:]); v&0x7FFF > 0x7F80 {
 			binary.LittleEndian.PutUint16(dst[i:], v|0x40)
 		}
 	}
+}
+
+// hasNaN tells whether a BF16 element is a NaN, four at a time: adding 0x7F to a magnitude above 0x7F80 sets its top bit.
+func hasNaN(b []byte) bool {
+	const magnitude, top, add = 0x7FFF7FFF7FFF7FFF, 0x8000800080008000, 0x007F007F007F007F
+	found := uint64(0)
+	for ; len(b) >= 32; b = b[32:] {
+		le := binary.LittleEndian
+		found |= (le.Uint64(b)&magnitude + add) | (le.Uint64(b[8:])&magnitude + add) | (le.Uint64(b[16:])&magnitude + add) | (le.Uint64(b[24:])&magnitude + add)
+	}
+	for ; len(b) >= 2; b = b[2:] {
+		found |= uint64(binary.LittleEndian.Uint16(b)&0x7FFF) + 0x7F
+	}
+	return found&top != 0
 }
 
 // notFinite is the index of the first NaN or infinity, -1 without one.
