@@ -142,7 +142,7 @@ func (m *meta) readCard() error {
 	} else if err != nil {
 		m.info.Warnings = append(m.info.Warnings, err.Error()+"; nothing of the card is used")
 	}
-	f, problems := readFront(data)
+	f, problems := readFront(data, m.in.Strict)
 	if n := len(problems); n > maxProblems && !m.in.Strict {
 		problems = append(problems[:maxProblems:maxProblems], problem{says: fmt.Sprintf("%d more keys that cannot be read", n-maxProblems)})
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -23,6 +24,9 @@ const maxCard = 16 << 20
 
 // maxBlocks is how many keys of a broken card are tried one by one; real cards have some dozens.
 const maxBlocks = 2000
+
+// wholeBody is the longest front matter, and in a longer one the longest key, that is made into nodes at once.
+const wholeBody = 1 << 20
 
 // entry is a value of the front matter with the line of its key in README.md.
 type entry struct {
@@ -60,7 +64,10 @@ func (p problem) err() error {
 // readFront reads the front matter of a model card. What cannot be read is a problem and is left out, the other
 // keys are kept: where the YAML is broken, every top-level key is read by itself.
 // Source of the format: gguf-py/gguf/metadata.py, load_model_card.
-func readFront(data []byte) (front, []problem) {
+//
+// A body above wholeBody is read key by key from the start, and only the keys that matter: what is long in a card is
+// model-index, and nodes cost a hundred times their text. all (for --strict) reads the whole in any case.
+func readFront(data []byte, all bool) (front, []problem) {
 	var problems []problem
 	text := string(data)
 	if !utf8.ValidString(text) {
@@ -79,6 +86,10 @@ func readFront(data []byte) (front, []problem) {
 		}
 	}
 	body := prepare(lines)
+	if len(body) > wholeBody && !all {
+		f, more := pieces(lines, wanted)
+		return f, append(problems, more...)
+	}
 	pairs, err := parse(body)
 	if err == nil {
 		f, more := values(pairs, 1)
@@ -86,10 +97,32 @@ func readFront(data []byte) (front, []problem) {
 	}
 	line, says := place(err)
 	problems = append(problems, problem{line: line, says: "the front matter is no YAML: " + says, whole: true})
-	f := front{}
-	all := blocks(lines)
-	for _, b := range all[:min(len(all), maxBlocks)] {
-		pairs, err := parse(prepare(lines[b.from:b.to]))
+	f, more := pieces(lines, func(string) bool { return true })
+	return f, append(problems, more...)
+}
+
+// wanted are the keys of a card that this package looks at, and the merge key.
+func wanted(name string) bool {
+	return name == "<<" || slices.ContainsFunc(keys, func(k key) bool { return slices.Contains(k.card, name) })
+}
+
+// pieces reads every top-level key by itself. An anchor of another key is unknown then.
+func pieces(lines []string, want func(key string) bool) (front, []problem) {
+	f, tried := front{}, 0
+	var problems []problem
+	for _, b := range blocks(lines) {
+		if !want(b.key) {
+			continue
+		}
+		if tried++; tried > maxBlocks {
+			break
+		}
+		body := prepare(lines[b.from:b.to])
+		if len(body) > wholeBody {
+			problems = append(problems, problem{line: b.from + 2, key: b.key, says: fmt.Sprintf("%d bytes, at most %d are read", len(body), wholeBody)})
+			continue
+		}
+		pairs, err := parse(body)
 		if err != nil {
 			line, says := place(err)
 			problems = append(problems, problem{line: max(line, 2) + b.from, key: b.key, says: "no YAML: " + says})

@@ -54,6 +54,19 @@ func TestLenient(t *testing.T) {
 	}
 }
 
+// Of a very long card only the keys that matter are read, and a key that is too long itself is left out.
+func TestLongCard(t *testing.T) {
+	index := "model-index:\n" + strings.Repeat("- name: x\n  results: [1, 2]\n", 100_000)
+	got, info, err := fromCard(t, "---\n"+index+"license: mit\ntags:\n- a\n---\n", false)
+	if err != nil || len(info.Warnings) > 0 || got["general.license"] != "mit" || fmt.Sprint(got["general.tags"]) != "[a]" {
+		t.Errorf("%v, %v, %v", got, info.Warnings, err)
+	}
+	got, info, err = fromCard(t, "---\nlicense: mit\ntags:\n"+strings.Repeat("- abcdefgh\n", 200_000)+"---\n", false)
+	if err != nil || got["general.license"] != "mit" || len(info.Warnings) != 1 || !strings.HasPrefix(info.Warnings[0], "README.md:3: tags: 2200006 bytes") {
+		t.Errorf("%v, %v, %v", got, info.Warnings, err)
+	}
+}
+
 // A few lines that name one another many times cost a bounded number of steps.
 func TestAliases(t *testing.T) {
 	var b strings.Builder

@@ -69,6 +69,7 @@ var load = sync.OnceValues(func() (*tables, error) {
 	return t, nil
 })
 
+// newClass decodes one entry; keys that it lacks stay empty.
 func newClass(name string, o Object) *class {
 	c := &class{name: name, aliases: map[string]string{}}
 	c.modelType, _ = o.String("model_type")
@@ -124,6 +125,7 @@ func (t *tables) classFor(raw Object, dir string) (*class, error) {
 			return nil, errors.New("it needs code from the repository (auto_map), which is never run")
 		}
 	}
+	// The path as the user gave it is searched, so a folder called my-llama-run is a llama.
 	if !raw.Has("model_type") {
 		i := slices.IndexFunc(t.known, func(k string) bool { return strings.Contains(dir, k) })
 		if i < 0 {
@@ -131,6 +133,7 @@ func (t *tables) classFor(raw Object, dir string) (*class, error) {
 		}
 		modelType, isKnown = t.known[i], true
 	}
+	// transformers does so for checkpoints made before ministral had a name.
 	if _, ok := raw["layer_types"]; ok && modelType == "mistral" {
 		modelType = "ministral"
 	}
@@ -146,6 +149,7 @@ func remoteCode(m any) (bool, error) {
 	switch m := m.(type) {
 	case Object:
 		ref, ok := m["AutoConfig"]
+		// `"--" in ref` works on these types only.
 		switch ref.(type) {
 		case string, []any, Object:
 			return true, nil
@@ -166,6 +170,8 @@ func remoteCode(m any) (bool, error) {
 	return false, bad
 }
 
+// byType finds a class. Types that transformers knows and no architecture of the registry uses are not in the
+// table: for them the file counts as it is, with a warning, where the reference would fill in defaults.
 func (t *tables) byType(modelType string) (*class, error) {
 	if name, ok := t.types[modelType]; ok {
 		return t.classes[name], nil
@@ -203,6 +209,7 @@ func (t *tables) tidy(o Object) error {
 	return nil
 }
 
+// dtypeText is what to_dict makes of a value under any key dtype: the part after the dot of its text.
 func dtypeText(v any) (any, error) {
 	switch v := v.(type) {
 	case float64:

@@ -30,6 +30,7 @@ func (t *tables) complete(cls *class, file Object) (Object, error) {
 		if slices.Contains(cls.readOnly, k) || k == "use_return_dict" {
 			return nil, fmt.Errorf("%s cannot be set for this model type", k)
 		}
+		// A parameter takes the file's value, null included; any other key is kept as an attribute.
 		if !cls.defaults.Has(k) {
 			b.rest[k] = v
 		}
@@ -43,6 +44,7 @@ func (t *tables) complete(cls *class, file Object) (Object, error) {
 	for _, k := range slices.Concat(cls.drop, dropped) {
 		delete(b.vals, k)
 	}
+	// to_dict calls a method of it unless it is an object: null, too, makes the file raw.
 	if v, ok := b.vals["quantization_config"]; ok {
 		if _, ok := v.(Object); !ok {
 			return nil, errors.New("quantization_config is " + kind(v))
@@ -102,6 +104,8 @@ func baseAlone(b *build) error {
 	return base(b)
 }
 
+// dtype resolves the type of the weights: dtype wins over the older torch_dtype, and a name that is no attribute of
+// torch ("auto") makes the file raw.
 func (b *build) dtype() error {
 	old := b.vals["torch_dtype"]
 	delete(b.vals, "torch_dtype")
@@ -118,6 +122,7 @@ func (b *build) dtype() error {
 	return nil
 }
 
+// labels are two dummies, num_labels dummies, or what the file says with its keys as integers.
 func (b *build) labels() error {
 	for _, k := range []string{"label2id", "id2label"} {
 		if _, ok := b.vals[k].(Object); !ok && b.vals[k] != nil {
@@ -189,6 +194,8 @@ func subByType(key, modelType string) step {
 	return func(b *build) error { return b.sub(key, modelType, nil, nil) }
 }
 
+// sub does the work: the given object, or what stands for a missing one, with the class by name or by model_type.
+// Any other value than an object is a failure; the reference passes some of those on and fails later.
 func (b *build) sub(key, modelType string, cls *class, absent Object) error {
 	given, ok := b.vals[key].(Object)
 	if v := b.vals[key]; v == nil {

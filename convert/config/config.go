@@ -1,6 +1,22 @@
 // Package config reads a checkpoint's config.json as the reference sees it: completed by the rules of
 // transformers 4.57.6 for its model type, or as it is where those rules fail.
 //
+// How the reference comes to its configuration, and where that is here:
+//
+//	choose a class        by auto_map, model_type, or a known type in the folder's path      auto.go
+//	give it the file      parameters take their defaults, all other keys stay                build.go
+//	run its rules         in the order of its constructor, base class somewhere among them   steps.go, rules.go, odd.go
+//	build its parts       vision_config and the like are configurations themselves           build.go
+//	print it              private keys go, dtype is a word, the class's model_type replaces the file's
+//	give parts one name   llm_config, language_config and others become text_config          config.go
+//
+// Any failure on the way, in a part too, means that the file counts as it is: that is the reference's rule, and a
+// warning to its user. What a class needs to know is data (classes.json), what it computes is Go, one short
+// function for each rule, named after what it is about. There is no interpreter, so a rule can be read and tested.
+//
+// The merging of text_config over the root is not part of this: the reference does it in TextModel, after the
+// architecture is chosen, and projectors do it another way. See Text.
+//
 // Held by tests: the completed object equals what AutoConfig gives (TestConformance); numbers keep what they are
 // in the file (TestParse); no input makes it panic or grow without bound (FuzzLoad).
 package config
@@ -65,6 +81,7 @@ func ReadFile(src fs.FS, name string) ([]byte, error) {
 func New(raw Object, dir string) (*Config, error) {
 	c := &Config{Raw: raw}
 	done, err := auto(raw, dir)
+	// A refusal of the input itself is not a failed completion: the raw file would be no better.
 	var broken *fault.Invalid
 	switch {
 	case err == nil:

@@ -53,6 +53,7 @@ type parser struct {
 	i    int
 }
 
+// fail says where the reader stands. Lines and columns count bytes from 1.
 func (p *parser) fail(says string) error {
 	line, col := 1, 1
 	for _, c := range p.s[:min(p.i, len(p.s))] {
@@ -82,6 +83,7 @@ func (p *parser) next() byte {
 	return 0
 }
 
+// words come before numbers: -Infinity starts like one.
 var words = []struct {
 	text  string
 	value any
@@ -111,6 +113,7 @@ func (p *parser) value(depth int) (any, error) {
 	return p.number()
 }
 
+// object keeps the last value of a key that stands twice, as a Python dict does.
 func (p *parser) object(depth int) (any, error) {
 	o := Object{}
 	p.i++
@@ -171,6 +174,7 @@ func (p *parser) more(end byte) (bool, error) {
 	return false, p.fail("a comma or " + string(rune(end)) + " is missing")
 }
 
+// digits skips decimal digits and counts them.
 func (p *parser) digits() int {
 	n := 0
 	for p.i < len(p.s) && p.s[p.i] >= '0' && p.s[p.i] <= '9' {
@@ -188,6 +192,7 @@ func (p *parser) at(set ...byte) bool {
 	return false
 }
 
+// number follows the grammar by hand, because strconv takes more than JSON does (01, 1., +1, hexadecimal).
 func (p *parser) number() (any, error) {
 	start := p.i
 	if p.at('-') {
@@ -230,8 +235,10 @@ func (p *parser) number() (any, error) {
 	return b, nil
 }
 
+// escapes are all that may follow a backslash, u apart.
 var escapes = map[byte]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
+// text reads a string; control characters are refused as in Python's strict mode.
 func (p *parser) text() (string, error) {
 	p.i++
 	var out []byte

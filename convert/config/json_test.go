@@ -115,7 +115,7 @@ func TestArithmetic(t *testing.T) {
 		want string
 	}{
 		{div, int64(7), int64(2), "3"}, {div, int64(-7), int64(2), "-4"}, {mod, int64(-7), int64(2), "1"}, {mod, int64(7), int64(-2), "-1"},
-		{div, 7.0, int64(2), "3.0"}, {mod, -7.5, 2.0, "0.5"}, {div, int64(math.MinInt64), int64(-1), "9223372036854775808"},
+		{div, 7.0, int64(2), "3.0"}, {div, int64(1), 0.1, "9.0"}, {mod, -7.5, 2.0, "0.5"}, {div, int64(math.MinInt64), int64(-1), "9223372036854775808"},
 		{times, int64(math.MaxInt64), int64(2), "18446744073709551614"}, {div, huge, huge, "1"}, {plus, true, int64(1), "2"},
 		{minus, int64(1), 0.5, "0.5"}, {div, int64(1), int64(0), "fails"}, {mod, 1.0, 0.0, "fails"}, {plus, "a", int64(1), "fails"}, {times, nil, int64(1), "fails"},
 	} {

@@ -6,6 +6,10 @@ import (
 	"slices"
 )
 
+// layer_types came late to transformers: a class fills it in from the key that said so before (a window pattern, an
+// interval, a list of layers without rope), and a list in the file wins over all of these. The list is checked
+// against four kinds. Hybrid models name their layers otherwise and skip the check.
+
 // Kinds of layers, as `layer_types` names them.
 const (
 	sliding = "sliding_attention"
@@ -27,6 +31,7 @@ func layerTypes(make func(b *build) pattern) step {
 	}
 }
 
+// fillLayers makes the list within maxLayers. A pattern fails where Python would, so only when a layer needs it.
 func (b *build) fillLayers(kindOf pattern) error {
 	if b.vals["layer_types"] != nil {
 		return nil
@@ -107,6 +112,7 @@ func windowPattern(otherwise int64) func(b *build) pattern {
 	}
 }
 
+// exaoneLayers are full at each sliding_window_pattern-th layer.
 func exaoneLayers(b *build) pattern {
 	interval := b.vals["sliding_window_pattern"]
 	if b.vals["sliding_window"] == nil {
@@ -115,6 +121,7 @@ func exaoneLayers(b *build) pattern {
 	return every(interval, full, sliding)
 }
 
+// qwenNextLayers are linear but each full_attention_interval-th, a key that is no parameter.
 func qwenNextLayers(b *build) pattern {
 	interval, ok := b.vals["full_attention_interval"]
 	if !ok {
@@ -142,6 +149,7 @@ func (b *build) ropeLayers(interval any) ([]any, error) {
 	return list, nil
 }
 
+// smolRopeLayers leaves every no_rope_layer_interval-th layer without rope.
 func smolRopeLayers(b *build) error {
 	if b.vals["no_rope_layers"] != nil {
 		return nil
@@ -262,6 +270,7 @@ func gemma3nSizes(b *build) error {
 	return nil
 }
 
+// gemma3nSparsity: the first ten layers of a model with more are sparse.
 func gemma3nSparsity(b *build) error {
 	layers := b.vals["num_hidden_layers"]
 	if b.vals["activation_sparsity_pattern"] == nil {

@@ -6,11 +6,15 @@ import (
 	"math/big"
 )
 
+// Whether a completion fails decides about a whole file, and whether a division of two floats gives 32.0 or 32 about
+// the type of a key. So the rules compute with these operators and not with Go's.
+//
 // Arithmetic as Python does it on the values of a JSON file: integers of any size, booleans are 0 and 1, floor
 // division rounds down, the remainder takes the divisor's sign. Whatever Python raises on is errMath.
 
 var errMath = errors.New("arithmetic on a value that is no number, or division by zero")
 
+// operation is one operator on integers and on floats; divide marks those for which zero fails.
 type operation struct {
 	ints   func(a, b *big.Int) *big.Int
 	floats func(a, b float64) float64
@@ -57,6 +61,7 @@ func number(v any) (float64, *big.Int, bool) {
 	return 0, nil, false
 }
 
+// small keeps the invariant of Parse: what fits int64 is one.
 func small(i *big.Int) any {
 	if i.IsInt64() {
 		return i.Int64()
@@ -64,6 +69,7 @@ func small(i *big.Int) any {
 	return i
 }
 
+// floorDivide corrects big.Int's truncation where the signs differ.
 func floorDivide(a, b *big.Int) (q, m *big.Int) {
 	q, m = new(big.Int).QuoRem(a, b, new(big.Int))
 	if m.Sign() != 0 && m.Sign() != b.Sign() {
@@ -81,6 +87,7 @@ func floorMod(a, b float64) float64 {
 	return m
 }
 
+// floorQuotient goes through the remainder, as CPython does, so that 1 // 0.1 is 9.
 func floorQuotient(a, b float64) float64 {
 	q := (a - floorMod(a, b)) / b
 	if f := math.Floor(q); q-f > 0.5 {

@@ -8,8 +8,12 @@ import (
 	"quern/convert/fault"
 )
 
-// Object is a JSON object. Every accessor takes several keys and looks at the first that is present, as the
-// reference's find_hparam does: a key that is present with null hides the ones after it.
+// Object is a JSON object, in no order: nothing in the reference depends on the order of a configuration's keys, but
+// for two other names of one key in a Whisper part (see base).
+//
+// Every accessor takes several keys and looks at the first that is present, as the reference's find_hparam does: a
+// key that is present with null hides the ones after it. The second result tells whether a value of that type stands
+// there. Nothing is converted on the way: 2.0 is no integer, and "2" is no number.
 type Object map[string]any
 
 // Find gives the value of the first key that is present; the value may be nil (null).
@@ -85,6 +89,7 @@ func (o Object) Strings(keys ...string) ([]string, bool) {
 	return each(o, keys, func(v any) (string, bool) { s, ok := v.(string); return s, ok })
 }
 
+// each converts a whole list or refuses it.
 func each[T any](o Object, keys []string, as func(any) (T, bool)) ([]T, bool) {
 	list, ok := o.List(keys...)
 	if !ok {
@@ -115,6 +120,7 @@ func (o Object) NeedFloat(keys ...string) (float64, error) {
 	return 0, o.lacks("a number", keys)
 }
 
+// lacks names the key that was found with a wrong value, else all that were looked for.
 func (o Object) lacks(want string, keys []string) error {
 	for _, k := range keys {
 		if v, ok := o[k]; ok {
@@ -139,6 +145,7 @@ func (o Object) Merge(over Object) Object {
 // Clone is a copy in which nested objects and lists are copies too.
 func (o Object) Clone() Object { return clone(o).(Object) }
 
+// clone shares big integers, which nothing changes.
 func clone(v any) any {
 	switch v := v.(type) {
 	case Object:
@@ -180,6 +187,7 @@ func Truth(v any) bool {
 	return true
 }
 
+// asFloat rounds an integer beyond 53 bits to the nearest double, as Python does.
 func asFloat(v any) (float64, bool) {
 	switch v := v.(type) {
 	case int64:

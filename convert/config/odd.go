@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// Rules of one class each.
+// Rules of one class each. They stand here and not beside the class because steps.go is the list that one reads.
 
+// deepseekDims computes the sum even where the file has qk_head_dim, and fails with it.
 func deepseekDims(b *build) error {
 	sum, err := plus.of(b.vals["qk_nope_head_dim"], b.vals["qk_rope_head_dim"])
 	b.preset("qk_head_dim", sum)
@@ -25,6 +26,7 @@ func lastMoeLayer(b *build) (err error) {
 	return err
 }
 
+// omniSections are those of the released models.
 func omniSections(b *build) error {
 	if b.vals[scaling] == nil {
 		b.vals[scaling] = Object{"mrope_section": []any{int64(16), int64(24), int64(24)}, "rope_type": "default", "type": "default"}
@@ -32,6 +34,7 @@ func omniSections(b *build) error {
 	return nil
 }
 
+// olmo3Layers are full at each fourth.
 func olmo3Layers(b *build) error {
 	if err := b.fillLayers(every(int64(4), full, sliding)); err != nil {
 		return err
@@ -49,6 +52,7 @@ func ministralLayers(b *build) error {
 	})
 }
 
+// falconMultipliers: null is 1, or as many as there are parts.
 func falconMultipliers(b *build) error {
 	for k, n := range map[string]int{"mlp_multipliers": 2, "ssm_multipliers": 5, "attention_out_multiplier": 0, "attention_in_multiplier": 0,
 		"key_multiplier": 0, "ssm_in_multiplier": 0, "ssm_out_multiplier": 0} {
@@ -76,6 +80,7 @@ func graniteLayers(b *build) error {
 	return nil
 }
 
+// graniteRope: without rope its parameters are nobody's concern.
 func graniteRope(b *build) error {
 	if b.vals["position_embedding_type"] != "rope" {
 		return nil
@@ -83,6 +88,7 @@ func graniteRope(b *build) error {
 	return rope()(b)
 }
 
+// expanded is int(expand * hidden_size): infinity fails.
 func (b *build) expanded() (any, error) {
 	w, err := times.of(b.vals["expand"], b.vals["hidden_size"])
 	if err != nil {
@@ -105,6 +111,7 @@ func falconMambaWidth(b *build) (err error) {
 	return err
 }
 
+// mamba2Heads compares products, so 2.0 for expand passes.
 func mamba2Heads(b *build) error {
 	width, err := times.of(b.vals["hidden_size"], b.vals["expand"])
 	if err != nil {
@@ -116,6 +123,7 @@ func mamba2Heads(b *build) error {
 	return nil
 }
 
+// chameleonImage looks the image token up in the vocabulary of images.
 func chameleonImage(b *build) error {
 	var id any
 	switch m := b.vals["vocabulary_map"].(type) {
@@ -149,6 +157,7 @@ func labelsAsList(b *build) error {
 	return nil
 }
 
+// janusPatches writes into the part that is already complete.
 func janusPatches(b *build) error {
 	vision, _ := b.vals.Object("vision_config")
 	vq, _ := b.vals.Object("vq_config")
@@ -158,6 +167,7 @@ func janusPatches(b *build) error {
 	return err
 }
 
+// llama4Feature keeps vision_feature_layer under a private name as well.
 func llama4Feature(b *build) error {
 	v, ok := b.vals["vision_feature_layer"]
 	if !ok {
@@ -167,6 +177,7 @@ func llama4Feature(b *build) error {
 	return nil
 }
 
+// voxtralSizes shows two of the text part's sizes at the root.
 func voxtralSizes(b *build) error {
 	text, _ := b.vals.Object("text_config")
 	for _, k := range []string{"vocab_size", "hidden_size"} {
@@ -187,6 +198,7 @@ func falconFeedForward(b *build) (err error) {
 	return err
 }
 
+// dbrxRoot takes the heads from the attention part.
 func dbrxRoot(b *build) error {
 	attention, _ := b.vals.Object("attn_config")
 	b.preset("num_key_value_heads", attention["kv_n_heads"])
@@ -204,6 +216,7 @@ func dbrxActivation(b *build) error {
 	return nil
 }
 
+// bigCodeHeads: one head for all queries, unless multi_query is off.
 func bigCodeHeads(b *build) error {
 	v := b.vals["n_head"]
 	if b.vals.True("multi_query") {

@@ -8,6 +8,10 @@ import (
 	"strings"
 )
 
+// rope_scaling named its type `type` before it was `rope_type`. A class that renames it (ropeType) accepts old files; one
+// that does not (Cohere, Granite, Qwen3-VL) has every old file fail the check, so that it counts as it is. The check
+// only warns of odd values, but compares some of them, and a comparison of null with a number fails.
+
 // required are the keys that rope_scaling must have by its type; any other type passes unseen.
 // Source: transformers modeling_rope_utils.py; a wrong type there fails in a comparison, so it does here.
 var required = map[string][]string{
@@ -62,6 +66,7 @@ func rope(ignored ...string) step {
 		} else if !ok {
 			return nil
 		}
+		// An ignored key does not count as given even where it is required.
 		for _, k := range required[name] {
 			if !rs.Has(k) || slices.Contains(ignored, k) {
 				return fmt.Errorf("rope_scaling of type %q lacks %s", name, k)
@@ -75,6 +80,7 @@ func rope(ignored ...string) step {
 func (b *build) ropeNumbers(name string, rs Object) error {
 	longest := b.vals["max_position_embeddings"]
 	switch name {
+	// Defaults stand in for null and 0; a zero trained length divides.
 	case "yarn":
 		fast, slow := any(int64(32)), any(int64(1))
 		if rs.True("beta_fast") {
@@ -100,6 +106,7 @@ func (b *build) ropeNumbers(name string, rs Object) error {
 	return nil
 }
 
+// longFactors evaluates what the reference only warns about: lengths may differ, but must exist.
 func (b *build) longFactors(rs Object) error {
 	dim, err := div.of(b.vals["hidden_size"], b.vals["num_attention_heads"])
 	if err != nil {

@@ -7,7 +7,9 @@ import (
 	"strings"
 )
 
-// Rules that several classes share.
+// Rules that several classes share. Three verbs say who wins: set and copyOf win over the file, orCopy and noList over
+// null only, preset and presetCopy over nothing. A rule that fails makes the file count as it is, so a value that is
+// computed and then not used is computed all the same.
 
 // preset gives a key that is no parameter its default, unless the file has it.
 func preset(key string, v any) step {
@@ -57,6 +59,7 @@ func noList(key string) step {
 
 var kvHeads = orCopy("num_key_value_heads", "num_attention_heads")
 
+// perHead fails where Python's // does: null, text, zero heads.
 func (b *build) perHead() (any, error) {
 	d, err := div.of(b.vals["hidden_size"], b.vals["num_attention_heads"])
 	if err != nil {
@@ -195,6 +198,7 @@ func sixteenth(key string) step {
 // mambaHeads is the size of a Mamba head; heads times size must be the inner width.
 func mambaHeads(b *build) error {
 	width, err := times.of(b.vals["mamba_expand"], b.vals["hidden_size"])
+	// Only Falcon-H1 knows the key; elsewhere it is one that nobody reads.
 	if v := b.vals["mamba_d_ssm"]; v != nil && b.cls.defaults.Has("mamba_d_ssm") {
 		width, err = v, nil
 	}

@@ -17,6 +17,7 @@ func (c *Config) Text() (merged, rope Object, err error) {
 	} else {
 		merged = c.Object.Merge(nil)
 	}
+	// rope_parameters hides rope_scaling even when it is null.
 	key := "rope_scaling"
 	if merged.Has("rope_parameters") {
 		key = "rope_parameters"
@@ -43,6 +44,7 @@ func (o Object) fillRope(rope Object) {
 	if v, _ := o.Find("local_rope_theta", "rope_local_theta", "rope_theta_local", "swa_rope_theta", "rope_local_base_freq"); v != nil {
 		rope["sliding_attention"] = Object{"rope_theta": v}
 	}
+	// A key that is there stays, null included; a null of the root is not mirrored.
 	fill := func(key string, v any) {
 		if _, ok := rope[key]; !ok && v != nil {
 			rope[key] = v

@@ -26,6 +26,7 @@ func (c *Config) JSON() []byte {
 	return b.Bytes()
 }
 
+// withoutPath copies what it changes.
 func withoutPath(v any) any {
 	switch v := v.(type) {
 	case Object:
@@ -92,6 +93,7 @@ func writeJSON(b *bytes.Buffer, v any) {
 	}
 }
 
+// writeText leaves <, > and & readable: the text goes to a terminal, not into a page.
 func writeText(b *bytes.Buffer, s string) {
 	e := json.NewEncoder(b)
 	e.SetEscapeHTML(false)
