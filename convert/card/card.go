@@ -2,6 +2,29 @@
 // generation_config.json and an override file, as the reference does (gguf-py/gguf/metadata.py), and the default
 // name of the file.
 //
+// Where a value comes from, the first that has one wins:
+//
+//	--model-name          the name only
+//	override file         any key but general.license; null takes a value away
+//	generation_config     sampling defaults only
+//	model card            the front matter of README.md, by up to three names for a key            front.go, yaml.go
+//	repo id               taken apart at its hyphens: base name, size, finetune, version           name.go
+//	_name_or_path         of config.json, the same way, unless it looks like a path
+//	folder                the same way
+//	parameter count       the size label                                                           size.go
+//
+// What each key is called in these places, and what it may hold, is one table: keys in fields.go. The reference finds a
+// wrong type only when it writes the file, hours after it has read the card. Here the card is checked when it is read,
+// a key that does not fit is left out with a warning, and a later source may fill it in. Strict restores the
+// reference's behaviour and its order: a wrong value that an override file replaces is no error then.
+//
+// A card is written by people. It is never trusted: its size, its nesting, its aliases and the number of warnings are
+// bounded, and no part of it can lead a file name out of its folder.
+//
+// Known to differ from the reference: bytes (!!binary) as a text, half a surrogate pair as an escape, and a list of lists
+// are problems here; a name or size label of 0 or false is one too, where the reference drops it or prints it into
+// the file's name.
+//
 // Held by tests: entries, order, types and file names equal the reference's (TestConformance, TestWholeFiles);
 // a broken card costs its broken keys only (TestLenient); no card makes it panic (FuzzCard).
 package card
@@ -79,6 +102,7 @@ type meta struct {
 	info Info
 }
 
+// put replaces what is there, with null too: an override file can take a value away.
 func (m *meta) put(name string, v any, from string) {
 	m.v[name] = entry{v: v}
 	m.from[name] = from
@@ -91,6 +115,7 @@ func (m *meta) offer(name string, v any, from string) {
 	}
 }
 
+// warn keeps the order of the sources.
 func (m *meta) warn(on, says string) { m.info.Warnings = append(m.info.Warnings, on+": "+says) }
 
 // drop warns of a problem, or returns it as an error with Strict.
@@ -119,6 +144,7 @@ func (m *meta) readFile(name string, bound int) ([]byte, error) {
 		return nil, &fault.Invalid{On: name, Says: "cannot be read", Err: err}
 	}
 	defer f.Close()
+	// The reference asks is_file first, so a folder of that name counts as missing.
 	if s, err := f.Stat(); err == nil && s.IsDir() {
 		return nil, nil
 	}
@@ -135,6 +161,7 @@ func (m *meta) readFile(name string, bound int) ([]byte, error) {
 // maxProblems bounds the warnings of one card.
 const maxProblems = 20
 
+// readCard fills in what the card says. The order of the keys does not matter: each has its own names.
 func (m *meta) readCard() error {
 	data, err := m.readFile(readme, maxCard)
 	if err != nil && m.in.Strict {
@@ -200,6 +227,7 @@ func (m *meta) cardList(k key, f front) error {
 		if s, ok := e.v.(string); ok {
 			more = []any{s}
 		}
+		// One wrong element spoils the whole list, and what an earlier name gave must stay.
 		both := slices.Concat(all, more)
 		if _, err := array(both); err != nil && !m.in.Strict {
 			_ = m.drop(problem{line: e.line, key: name, says: err.Error()}) // a warning
@@ -235,6 +263,8 @@ func (m *meta) readNames() error {
 	return nil
 }
 
+// offerID fills in what is still missing. The parts of different ids mix: a folder gives the finetune that
+// _name_or_path lacks.
 func (m *meta) offerID(id, from string) {
 	p := parseID(id, m.in.Params.Total)
 	m.offer("general.name", title(p.full), from)
@@ -249,8 +279,11 @@ func (m *meta) offerID(id, from string) {
 	}
 }
 
+// generation is the file of sampling defaults.
 const generation = "generation_config.json"
 
+// readGeneration overwrites nothing but sampling keys, which no card can set. A file that is no JSON is ignored by the
+// reference as well; one that holds a wrong type stops it when the file is written.
 func (m *meta) readGeneration() error {
 	data, err := m.readFile(generation, maxCard)
 	if err != nil && !m.in.Strict {
@@ -288,6 +321,7 @@ func (m *meta) readGeneration() error {
 	return nil
 }
 
+// badGeneration is a warning, or an error with Strict.
 func (m *meta) badGeneration(key string, v any, says string) error {
 	if m.in.Strict {
 		return &fault.Invalid{On: generation + key, Says: describe(v) + ", " + says}
@@ -296,8 +330,11 @@ func (m *meta) badGeneration(key string, v any, says string) error {
 	return nil
 }
 
+// overrideFile names the file in messages; its path is the caller's.
 const overrideFile = "override file"
 
+// readOverride takes every key that is present, null included. The user wrote this file for this run, so a mistake in it
+// is never passed over, and a key that the reference would ignore is named.
 func (m *meta) readOverride() error {
 	if m.in.Override == nil {
 		return nil

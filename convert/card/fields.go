@@ -33,6 +33,7 @@ type key struct {
 }
 
 const (
+	// Keys that code asks for by name.
 	baseModels = "general.base_model"
 	dataSets   = "general.dataset"
 	tags       = "general.tags"
@@ -100,6 +101,7 @@ func (k kind) typed(v any) (any, error) {
 			return joined(l)
 		}
 	}
+	// Everything empty or zero counts as absent, except in a name's part, where only a text can be stripped.
 	s, ok := v.(string)
 	switch {
 	case ok && s != "":
@@ -110,6 +112,7 @@ func (k kind) typed(v any) (any, error) {
 	return nil, errors.New(describe(v) + ", a text is needed")
 }
 
+// joined is the list of licences as the file holds it.
 func joined(l []any) (any, error) {
 	out := ""
 	for i, v := range l {
@@ -128,6 +131,7 @@ func joined(l []any) (any, error) {
 	return out, nil
 }
 
+// int32Of takes booleans, as Python's struct does, and no float, not even 20.0.
 func int32Of(v any) (any, error) {
 	switch v := v.(type) {
 	case bool:
@@ -146,6 +150,7 @@ func int32Of(v any) (any, error) {
 	return nil, errors.New(describe(v) + ", beyond 32 bits")
 }
 
+// float32Of rounds once. What becomes infinite is refused, what is infinite stays; NaN keeps its quiet bits.
 func float32Of(v any) (any, error) {
 	if b, ok := v.(bool); ok {
 		i, _ := int32Of(b)
@@ -174,6 +179,7 @@ func array(v any) (any, error) {
 	}
 	var out any
 	i := 0
+	// The types are asked in the reference's order; bool before int matters, since a boolean is an integer in Python.
 	switch l[0].(type) {
 	case string:
 		out, i = collect(l, func(v any) (string, bool) { s, ok := v.(string); return s, ok })

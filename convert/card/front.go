@@ -46,6 +46,7 @@ type problem struct {
 	whole bool // of the front matter, whose keys are then read one by one
 }
 
+// where is file, line and key, as far as they are known.
 func (p problem) where() string {
 	on := readme
 	if p.line > 0 {
@@ -57,6 +58,7 @@ func (p problem) where() string {
 	return on
 }
 
+// err is the problem as the reason to stop.
 func (p problem) err() error {
 	return &fault.Invalid{On: p.where(), Says: p.says, Next: "correct the model card, or convert without --strict to leave the key out"}
 }
@@ -188,6 +190,7 @@ func parse(body string) ([]pair, error) {
 	} else if err != nil {
 		return nil, err
 	}
+	// safe_load wants exactly one document; the library would be content with the first.
 	if err := l.Load(&more); err == nil {
 		return nil, errors.New("a second document")
 	} else if !errors.Is(err, io.EOF) {
@@ -200,6 +203,7 @@ func parse(body string) ([]pair, error) {
 	for root.Kind == yaml.DocumentNode && len(root.Content) > 0 {
 		root = root.Content[0]
 	}
+	// Front matter that is a list or a text counts as none, but must still be sound.
 	if root.Kind != yaml.MappingNode {
 		_, err := new(reader).value(root, 0)
 		return nil, err
@@ -274,11 +278,13 @@ func place(err error) (int, string) {
 	return line + 1, at.Message
 }
 
+// block is one top-level key with the lines up to the next.
 type block struct {
 	key      string
 	from, to int // lines of the body
 }
 
+// reTop matches a key that stands at the left margin; list items there belong to the key above.
 var reTop = regexp.MustCompile(`^(["']?)([^\s#\-"'][^:"']*)["']?\s*:(\s|$)`)
 
 // blocks cuts a body at its top-level keys.

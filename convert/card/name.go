@@ -20,6 +20,11 @@ type modelID struct {
 	basename, finetune, version, label string
 }
 
+// How a name is read: every part between hyphens is annotated by its looks alone; the parts at the start that look like
+// nothing, or like versions, are the base name; parts that look like nothing after that are finetunes; versions at the
+// end of the base name belong to the version after all. So Llama-3-8B-Instruct-v2 has the base Llama-3, the size 8B,
+// the finetune Instruct and the version v2, and phi-2 has the base phi and the version 2.
+
 // tag says what a part of a name is; a part can be several things until the end.
 type tag uint8
 
@@ -40,6 +45,7 @@ var (
 	reNoTitle  = regexp.MustCompile(`^(v\p{Nd}+(\.\p{Nd}+)*|\p{Nd}.*)$`)
 )
 
+// part is what stands between two hyphens.
 type part struct {
 	text string
 	tags tag
@@ -48,6 +54,7 @@ type part struct {
 // parseID takes a name apart. total decides whether a size in the name is the model's: a label far from it is a
 // context length, say.
 func parseID(id string, total int64) modelID {
+	// A sentence is a name and nothing else.
 	if strings.Contains(id, " ") {
 		return modelID{full: id}
 	}
@@ -97,6 +104,7 @@ func annotate(s string, later bool, total int64) part {
 // sizePart normalizes 7b to 7B and 7b1 to 7.1B, and tells a size from a context length.
 func sizePart(s string, total int64) part {
 	r := []rune(strings.ReplaceAll(s, "_", "."))
+	// bloom-7b1 means 7.1 billion.
 	if n := len(r); isDigit(r[n-1]) {
 		r = slices.Concat(r[:n-2], []rune{'.', r[n-1], r[n-2]})
 	}
@@ -104,6 +112,8 @@ func sizePart(s string, total int64) part {
 	if len(r) > 1 && isDigit(r[len(r)-2]) && strings.ContainsRune("kmbt", *unit) {
 		*unit = unicode.ToUpper(*unit)
 	}
+	// A3B and 8x7B are no numbers and pass as they are. An adapter may be far smaller than its base's label, a whole
+	// model may not differ by more than seven eighths.
 	number, err := strconv.ParseFloat(decimal(r[:len(r)-1]), 64)
 	if total != 0 && err == nil {
 		label := float64(number * math.Pow(1000, float64(strings.IndexRune(" KMBT", *unit))))
@@ -168,6 +178,7 @@ func findBase(parts []part) {
 	}
 }
 
+// pick joins the parts of one kind again; once leaves out repetitions.
 func pick(parts []part, want func(tag) bool, once bool) string {
 	var out []string
 	for _, p := range parts {
@@ -206,8 +217,10 @@ func capitals(w string) string {
 	return b.String()
 }
 
+// lowerCase is the Unicode property, which has more than the category: ª and ⁿ are lower case.
 func lowerCase(c rune) bool { return unicode.In(c, unicode.Ll, unicode.Other_Lowercase) }
 
+// cased is what title and islower call a letter; 模 is none.
 func cased(c rune) bool {
 	return lowerCase(c) || unicode.In(c, unicode.Lu, unicode.Lt, unicode.Other_Uppercase)
 }
@@ -217,6 +230,7 @@ func isLower(w string) bool {
 	return strings.ContainsFunc(w, cased) && !strings.ContainsFunc(w, func(c rune) bool { return cased(c) && !lowerCase(c) })
 }
 
+// isDigit is isdecimal: digits of every script, no ² and no Ⅷ.
 func isDigit(c rune) bool { return unicode.Is(unicode.Nd, c) }
 
 // isSpace is Python's, with the separators of ASCII.

@@ -16,6 +16,8 @@ type Params struct {
 }
 
 // sizeLabel is 7B, or 8x7B with experts. Source: gguf-py/gguf/utility.py, size_label.
+//
+// With experts the size is that of the shared weights and one expert: what a name like 8x7B says.
 func (p Params) sizeLabel() string {
 	if p.Experts > 0 {
 		return fmt.Sprintf("%dx%s", p.Experts, rounded(magnitude(p.Shared)+magnitude(p.Expert)))
@@ -35,6 +37,7 @@ func rounded(n float64) string {
 		unit, scale = "M", 1e-6
 	}
 	n *= scale
+	// A model below one thousand has no digit before the point and gets two behind it: 0.40K.
 	whole := strings.TrimLeft(strconv.FormatFloat(math.RoundToEven(n), 'f', -1, 64), "0")
 	return strconv.FormatFloat(n, 'f', max(2-len(whole), 0), 64) + unit
 }

@@ -68,6 +68,7 @@ func (m *meta) checked(o config.Object, at problem) config.Object {
 	return out
 }
 
+// reHub matches the page of a model. A data set's page has one part more and is an address like any other.
 var reHub = regexp.MustCompile(`^https?://huggingface.co/([^/]+/[^/]+)$`)
 
 // sourceOf takes an id of the Hub or an address apart.
@@ -75,6 +76,7 @@ func sourceOf(id string, total int64) config.Object {
 	o := config.Object{}
 	name := id
 	address := false
+	// The reference asks for these three only: ftp://x is taken for an organization and a name.
 	for _, scheme := range []string{"http://", "https://", "ssh://"} {
 		address = address || strings.HasPrefix(id, scheme)
 	}

@@ -38,6 +38,7 @@ func (m *meta) write() ([]gguf.KV, error) {
 	return out, nil
 }
 
+// wrong names the source, not the key of the file: that is what the user can correct.
 func (m *meta) wrong(name, says string) error {
 	return &fault.Invalid{On: m.from[name], Says: says, Next: fmt.Sprintf("correct the value there: it becomes %s of the file", name)}
 }

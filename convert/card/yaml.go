@@ -18,6 +18,11 @@ import (
 
 // YAML as PyYAML's safe_load reads it, which is YAML 1.1: yes, no, on and off are booleans, 0777 is octal, 12:30:45
 // counts sixties, dates are dates. Only the syntax comes from the library, every scalar is resolved here.
+//
+// The library's own reading is YAML 1.2 with exceptions, and differs in what cards are full of: it has `no` as a text
+// and 12:30 as a text, and takes 1e3 for a number. Its syntax differs in three points that are checked here: it lets an anchor stand
+// twice, a key be missing before a colon, and a second document follow.
+//
 // Values are those of config.Parse, and other for what GGUF cannot hold.
 
 // other is a value that is neither text, number, list nor object: a date, bytes, a set. It holds the source text.
@@ -29,6 +34,7 @@ const (
 	maxNest  = 500
 )
 
+// The patterns are facts of YAML 1.1 as PyYAML has them (resolver.py); 1.1 wants a sign in an exponent and knows no 0o17.
 // A plain scalar is resolved by the first that fits, after a look at its first character, as in PyYAML's resolver.
 var (
 	reBool      = regexp.MustCompile(`^(yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)$`)
@@ -43,6 +49,7 @@ var errNodes = errors.New("an alias inside itself, or too much of one place")
 // reader turns nodes into values.
 type reader struct{ nodes int }
 
+// value counts every node that it visits, through aliases too: that is the bound on time and memory.
 func (r *reader) value(n *yaml.Node, depth int) (any, error) {
 	if r.nodes++; r.nodes > maxNodes || depth > maxNest {
 		return nil, errNodes
@@ -64,6 +71,7 @@ func (r *reader) value(n *yaml.Node, depth int) (any, error) {
 	return plain(n.Value)
 }
 
+// list keeps nulls.
 func (r *reader) list(n *yaml.Node, depth int) (any, error) {
 	out := make([]any, 0, len(n.Content))
 	for _, c := range n.Content {
@@ -76,6 +84,8 @@ func (r *reader) list(n *yaml.Node, depth int) (any, error) {
 	return out, nil
 }
 
+// object drops keys that are no text: nothing asks for the key 1 or true. They are still resolved, since a wrong one
+// stops the reference.
 func (r *reader) object(n *yaml.Node, depth int) (any, error) {
 	pairs, err := r.flatten(n, depth)
 	if err != nil {
@@ -156,6 +166,7 @@ func mergees(v *yaml.Node) ([]*yaml.Node, error) {
 	return nil, errors.New("<< wants a mapping")
 }
 
+// resolved follows an alias; the library never leaves one open.
 func resolved(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.AliasNode && n.Alias != nil {
 		return n.Alias
@@ -163,6 +174,7 @@ func resolved(n *yaml.Node) *yaml.Node {
 	return n
 }
 
+// isPlain tells a scalar without quotes, tag or block style.
 func isPlain(n *yaml.Node, text string) bool {
 	return n.Kind == yaml.ScalarNode && n.Value == text && n.Style&^yaml.FlowStyle == 0
 }
@@ -172,6 +184,7 @@ func isDefault(n *yaml.Node) bool { return isPlain(n, "=") }
 
 // tagged handles the tags that a writer put there himself.
 func (r *reader) tagged(n *yaml.Node, depth int) (any, error) {
+	// The node itself belongs to the tree and may be reached again by an alias.
 	bare := *n
 	bare.Style &^= yaml.TaggedStyle
 	bare.Tag = ""
@@ -202,6 +215,7 @@ func (r *reader) tagged(n *yaml.Node, depth int) (any, error) {
 	return nil, fmt.Errorf("the tag %q is unknown", n.Tag)
 }
 
+// scalarAs reads a scalar as its tag says, whatever it looks like.
 func scalarAs(tag, s string) (any, error) {
 	switch tag {
 	case "str", "!":
@@ -247,6 +261,7 @@ func plain(s string) (any, error) {
 
 var errNumber = errors.New("not a number")
 
+// integer reads the five notations of YAML 1.1; the pattern has already been matched, or a tag asks for it.
 func integer(s string) (any, error) {
 	digits := strings.ReplaceAll(s, "_", "")
 	negative := strings.HasPrefix(digits, "-")
@@ -282,6 +297,7 @@ func integer(s string) (any, error) {
 	return sum, nil
 }
 
+// float reads decimal and sexagesimal notation; 1e3 without a point is a text and does not come here.
 func float(s string) (any, error) {
 	text := strings.ToLower(strings.ReplaceAll(s, "_", ""))
 	sign := 1.0

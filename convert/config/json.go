@@ -11,6 +11,10 @@ import (
 	"quern/convert/fault"
 )
 
+// encoding/json is no choice here: it has no NaN, turns numbers into floats or texts, matches keys without regard to
+// case in structs, and replaces broken UTF-8 in silence. The number's kind decides the type of a metadata array, so it
+// must survive.
+
 // Bounds of a JSON file. Python's reader has the same limits on depth (about 1000 frames) and on digits (4300).
 const (
 	maxBytes  = 64 << 20 // no model's config.json is near it

@@ -47,6 +47,7 @@ func withoutPath(v any) any {
 	return v
 }
 
+// writeJSON cannot fail: an Object holds only what Parse makes. Lists keep their order, objects get one.
 func writeJSON(b *bytes.Buffer, v any) {
 	switch v := v.(type) {
 	case nil:
