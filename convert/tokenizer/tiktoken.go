@@ -89,8 +89,7 @@ type Ranks struct {
 }
 
 // NewRanks makes a tokenizer that merges by rank, as the tiktoken library does: a word that is a token is one token. The
-// ids of special tokens are those declared; they are cut out of texts. special says whether a special token is looked for
-// in texts at all: tiktoken's encode_ordinary does not.
+// ids of special tokens are those declared; they are cut out of texts.
 func NewRanks(r Ranks) (*Tokenizer, error) {
 	v := &vocabulary{table: newTable(len(r.Tokens) + len(r.Special))}
 	for i, t := range r.Tokens {
@@ -154,7 +153,8 @@ func ParseTekken(data []byte) (*Tekken, error) {
 	return t, nil
 }
 
-// Tokenizer makes a tokenizer with the ids that Mistral's own library gives: special tokens first, then ranks.
+// Tokenizer makes a tokenizer with the ids that Mistral's own library gives: special tokens first, then ranks. Places
+// of special tokens that the file leaves empty are <SPECIAL_n>.
 func (t *Tekken) Tokenizer() (*Tokenizer, error) {
 	r := Ranks{First: int32(t.Config.NumSpecial), Pattern: t.Config.Pattern}
 	for i, v := range t.Vocab {
@@ -162,6 +162,15 @@ func (t *Tekken) Tokenizer() (*Tokenizer, error) {
 			break
 		}
 		r.Tokens = append(r.Tokens, v.Bytes)
+	}
+	for i := range t.Config.NumSpecial {
+		name := fmt.Sprintf("<SPECIAL_%d>", i)
+		for _, s := range t.Special {
+			if s.Rank == i {
+				name = s.Str
+			}
+		}
+		r.Special = append(r.Special, AddedToken{Content: name, Special: true, Declared: int32(i)})
 	}
 	return NewRanks(r)
 }
