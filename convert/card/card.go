@@ -14,7 +14,7 @@
 //	parameter count       the size label                                                           size.go
 //
 // What each key is called in these places, and what it may hold, is one table: keys in fields.go. The reference finds a
-// wrong type only when it writes the file, hours after it has read the card. Here the card is checked when it is read,
+// wrong type only when it writes the file. Here the card is checked when it is read,
 // a key that does not fit is left out with a warning, and a later source may fill it in. Strict restores the
 // reference's behaviour and its order: a wrong value that an override file replaces is no error then.
 //

@@ -184,6 +184,7 @@ func (t *tables) byType(modelType string) (*class, error) {
 
 // tidy is what to_dict does to every nested object: dtype as text, private keys removed.
 func (t *tables) tidy(o Object) error {
+	// Deleting while ranging is safe in Go, and a key that is set here was there before.
 	for k, v := range o {
 		switch k {
 		case "_auto_class", "_commit_hash", "_attn_implementation_internal", "base_model_tp_plan", "base_model_pp_plan":

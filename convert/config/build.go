@@ -23,11 +23,11 @@ type step func(b *build) error
 // dropped are keys that to_dict never shows.
 var dropped = []string{"attn_implementation", "_attn_implementation", "_commit_hash", "_auto_class", "transformers_version"}
 
+// complete makes the class's object of the file's keys. Nested objects are shared with the result.
+//
 // A class's object is plain: parameters and other keys of the file live in one map, as Python's attributes do. What the
 // rules must still tell apart is kept beside it: what the file gave (a preset gives way to it), and what of that is no
 // parameter (aliases, and the text part of a model that has none of its own).
-//
-// complete makes the class's object of the file's keys. Nested objects are shared with the result.
 func (t *tables) complete(cls *class, file Object) (Object, error) {
 	b := &build{t: t, cls: cls, file: file, vals: clone(cls.defaults).(Object), rest: Object{}}
 	for k, v := range file {

@@ -36,9 +36,9 @@ func (c *Config) Text() (merged, rope Object, err error) {
 	return merged, rope, nil
 }
 
-// Names of the same number differ between model families; later code asks the rope parameters only.
-//
-// fillRope mirrors the rope keys of the root into the rope parameters, unless these are by kind of attention.
+// fillRope mirrors the rope keys of the root into the rope parameters, unless these are by kind of attention. Names of
+// the same number differ between model families; later code asks the rope parameters only.
+// Source: conversion/base.py:1317.
 func (o Object) fillRope(rope Object) {
 	if rope.Has("full_attention", "sliding_attention") {
 		return
