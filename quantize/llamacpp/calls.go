@@ -3,6 +3,8 @@ package llamacpp
 import (
 	"context"
 	"fmt"
+
+	"quern/quantize/imatrix"
 )
 
 // Load loads a file in the child.
@@ -90,27 +92,26 @@ func (c *Child) Embed(ctx context.Context, a EmbedArgs) (string, [][]float32, er
 	return e.Pooling, vectors, nil
 }
 
-// Imatrix collects the squared activations of every weight over a text. add is called once for each weight.
-func (c *Child) Imatrix(ctx context.Context, a ImatrixArgs, add func(Activations) error, progress func(Progress)) (*ImatrixDone, error) {
+// Imatrix computes an importance matrix: the squared activations of every weight over a text, as llama-imatrix does.
+// dataset is the name that the matrix keeps of the text.
+func (c *Child) Imatrix(ctx context.Context, a ImatrixArgs, dataset string, progress func(Progress)) (*imatrix.Matrix, *Perplexity, error) {
 	var sums []float32
 	done, err := request[ImatrixDone](ctx, c, "imatrix", a, func(v []float32) error {
 		sums = append(sums, v...)
 		return nil
 	}, progress)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	m := &imatrix.Matrix{Datasets: []string{dataset}, ChunkSize: int64(a.Context), Chunks: int64(done.Perplexity.Chunks)}
 	for _, e := range done.Entries {
 		if e.Values < 0 || e.Values > len(sums) {
-			return nil, &Error{Fault: Protocol, Op: "imatrix", On: e.Name, Says: fmt.Sprintf("%d sums announced, %d are left", e.Values, len(sums))}
+			return nil, nil, &Error{Fault: Protocol, Op: "imatrix", On: e.Name, Says: fmt.Sprintf("%d sums announced, %d are left", e.Values, len(sums))}
 		}
-		act := e.Activations
-		act.Sums, sums = sums[:e.Values:e.Values], sums[e.Values:]
-		if err := add(act); err != nil {
-			return nil, err
-		}
+		m.Entries = append(m.Entries, imatrix.Entry{Name: e.Name, Counts: e.Counts, Sums: sums[:e.Values:e.Values]})
+		sums = sums[e.Values:]
 	}
-	return done, nil
+	return m, &done.Perplexity, nil
 }
 
 // Usage asks the child what it holds.

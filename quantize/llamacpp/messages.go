@@ -251,25 +251,17 @@ type ImatrixArgs struct {
 	Output bool    `json:"output"` // also for output.weight
 }
 
-// Activations are the sums of squared inputs of one weight, as llama-imatrix collects them.
-type Activations struct {
-	Name   string    `json:"name"`
-	Width  int       `json:"width"`  // values a matrix
-	Counts []int64   `json:"counts"` // rows seen, one for each expert (or one for all matrices of a dense weight)
-	Sums   []float32 `json:"-"`      // Width values for each matrix
-}
-
-// ImatrixDone ends the activations: they come as float frames in the order of Entries, each entry cut into frames.
+// ImatrixDone ends a collection: the sums came before it as float frames, in the order of Entries.
 type ImatrixDone struct {
-	Entries    []ActivationEntry `json:"entries"`
-	Chunks     int               `json:"chunks"`
-	Perplexity Perplexity        `json:"perplexity"`
+	Entries    []ImatrixEntry `json:"entries"`
+	Perplexity Perplexity     `json:"perplexity"` // of the text, on the way
 }
 
-// ActivationEntry announces the sums of one weight.
-type ActivationEntry struct {
-	Activations
-	Values int `json:"values"` // floats that belong to the entry
+// ImatrixEntry announces the sums of one weight.
+type ImatrixEntry struct {
+	Name   string  `json:"name"`
+	Counts []int64 `json:"counts"` // rows seen: one for all matrices, or one for each expert
+	Values int     `json:"values"` // floats that belong to the entry
 }
 
 // Usage is what a worker holds.

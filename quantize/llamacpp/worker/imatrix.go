@@ -3,14 +3,13 @@ package worker
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
-	"strings"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
 	"github.com/hybridgroup/yzma/pkg/llama"
 
+	"quern/quantize/imatrix"
 	"quern/quantize/llamacpp"
 )
 
@@ -36,8 +35,6 @@ const (
 	opMulMat   = 29
 	opMulMatID = 30
 	typeF32    = 0
-	// minRows is the smallest batch whose activations count; the reference ignores shorter ones.
-	minRows = 16
 )
 
 func (t *tensor) title() string {
@@ -45,28 +42,22 @@ func (t *tensor) title() string {
 	if n < 0 {
 		n = len(t.name)
 	}
-	return weightName(string(t.name[:n]))
+	return imatrix.TensorName(string(t.name[:n]))
 }
 
-// weightName takes the scheduler's marks off a copy's name: "CUDA0#blk.0.attn_k.weight#0" is blk.0.attn_k.weight.
-func weightName(name string) string {
-	if _, rest, ok := strings.Cut(name, "#"); ok {
-		name, _, _ = strings.Cut(rest, "#")
-	}
-	return name
-}
-
-// collector sums squared inputs of matrix multiplications. ggml calls it from the thread that evaluates, between nodes.
+// collector hands the inputs of matrix multiplications to an accumulator. ggml calls it from the thread that evaluates,
+// between nodes.
 type collector struct {
 	b       *binding
-	output  bool
-	entries map[string]*llamacpp.Activations
+	output  bool // also output.weight
+	sums    *imatrix.Accumulator
 	scratch []byte
 	ids     []byte
 	err     error // the first fault; nothing is collected after it
 }
 
-// observe is ggml_backend_sched_eval_callback: with ask it says whether the result of t is wanted, without it collects.
+// observe is ggml_backend_sched_eval_callback: with ask it says whether the result of t is wanted, without it collects
+// and says whether to go on.
 func (c *collector) observe(t *tensor, ask bool) bool {
 	if c.err != nil || t == nil {
 		return !ask
@@ -74,22 +65,16 @@ func (c *collector) observe(t *tensor, ask bool) bool {
 	if ask {
 		return c.wants(t)
 	}
-	if c.err = c.collect(t); c.err != nil {
-		return false
-	}
-	return true
+	c.err = c.collect(t)
+	return c.err == nil
 }
 
 func (c *collector) wants(t *tensor) bool {
-	switch t.op {
-	case opMulMatID:
-		return true
-	case opMulMat:
-		in := t.src[1]
-		name := t.src[0].title()
-		return in.ne[1] >= minRows && in.kind == typeF32 && (strings.HasPrefix(name, "blk.") || c.output && name == "output.weight")
+	if t.op != opMulMat && t.op != opMulMatID {
+		return false
 	}
-	return false
+	in := t.src[1]
+	return imatrix.Wants(t.src[0].title(), t.op == opMulMatID, in.ne[1], in.kind == typeF32, c.output)
 }
 
 func (c *collector) collect(t *tensor) error {
@@ -120,76 +105,47 @@ func (c *collector) fetch(t *tensor, scratch *[]byte) []byte {
 	return *scratch
 }
 
-func (c *collector) entry(name string, width int64, matrices, counts int64) (*llamacpp.Activations, error) {
-	e := c.entries[name]
-	if e == nil {
-		e = &llamacpp.Activations{Name: name, Width: int(width), Counts: make([]int64, counts), Sums: make([]float32, width*matrices)}
-		c.entries[name] = e
-	}
-	if int64(len(e.Sums)) != width*matrices || int64(len(e.Counts)) != counts {
-		return nil, fmt.Errorf("%s: inputs of %d x %d after inputs of %d sums and %d counts", name, width, matrices, len(e.Sums), len(e.Counts))
-	}
-	return e, nil
-}
-
 func row(data unsafe.Pointer, offset uint64, n int64) []float32 {
 	return unsafe.Slice((*float32)(unsafe.Add(data, offset)), n)
 }
 
-func addSquares(sums, x []float32) {
-	for j, v := range x {
-		sums[j] = float32(v*v) + sums[j] // two roundings, as the reference's build without fused operations
-	}
-}
-
 func (c *collector) collectDense(weight, in *tensor, data unsafe.Pointer) error {
-	matrices := weight.ne[2] * weight.ne[3]
-	e, err := c.entry(weight.title(), in.ne[0], matrices, 1)
-	if err != nil {
-		return err
-	}
+	name, matrices := weight.title(), weight.ne[2]*weight.ne[3]
 	for i3 := range in.ne[3] {
 		for i2 := range in.ne[2] {
 			id := (i3%weight.ne[3])*weight.ne[2] + i2%weight.ne[2]
-			sums := e.Sums[id*in.ne[0]:][:in.ne[0]]
+			at := uint64(i2)*in.nb[2] + uint64(i3)*in.nb[3]
+			if in.nb[1] == 4*uint64(in.ne[0]) { // rows follow one another
+				if err := c.sums.Add(name, row(data, at, in.ne[0]*in.ne[1]), int(in.ne[0]), int(id), int(matrices)); err != nil {
+					return err
+				}
+				continue
+			}
 			for r := range in.ne[1] {
-				addSquares(sums, row(data, uint64(r)*in.nb[1]+uint64(i2)*in.nb[2]+uint64(i3)*in.nb[3], in.ne[0]))
+				if err := c.sums.Add(name, row(data, at+uint64(r)*in.nb[1], in.ne[0]), int(in.ne[0]), int(id), int(matrices)); err != nil {
+					return err
+				}
 			}
 		}
 	}
-	e.Counts[0] += in.ne[1] * in.ne[2] * in.ne[3] / matrices
-	return finite(e)
+	return nil
 }
 
 // collectExperts follows the routing: ids is [experts used, tokens], the input [width, experts used or 1, tokens].
 func (c *collector) collectExperts(weight, in, ids *tensor, data unsafe.Pointer) error {
-	experts := weight.ne[2]
-	e, err := c.entry(weight.title(), in.ne[0], experts, experts)
-	if err != nil {
-		return err
-	}
+	name, experts := weight.title(), weight.ne[2]
 	if ids.ne[1] != in.ne[2] || in.ne[3] != 1 {
-		return fmt.Errorf("%s: %d routed tokens for an input of %v", weight.title(), ids.ne[1], in.ne)
+		return fmt.Errorf("%s: %d routed tokens for an input of %v", name, ids.ne[1], in.ne)
 	}
 	chosen := c.fetch(ids, &c.ids) // always copied: it is small and its rows need not be adjacent
 	for slot := range ids.ne[0] {
 		for token := range in.ne[2] {
 			at := uint64(token)*ids.nb[1] + uint64(slot)*ids.nb[0]
-			ex := int64(*(*int32)(unsafe.Pointer(&chosen[at])))
-			if ex < 0 || ex >= experts {
-				return fmt.Errorf("%s: routed to expert %d of %d", weight.title(), ex, experts)
+			ex := *(*int32)(unsafe.Pointer(&chosen[at]))
+			x := row(data, uint64(slot%in.ne[1])*in.nb[1]+uint64(token)*in.nb[2], in.ne[0])
+			if err := c.sums.AddExpert(name, x, int(in.ne[0]), int(ex), int(experts)); err != nil {
+				return err
 			}
-			e.Counts[ex]++
-			addSquares(e.Sums[ex*in.ne[0]:][:in.ne[0]], row(data, uint64(slot%in.ne[1])*in.nb[1]+uint64(token)*in.nb[2], in.ne[0]))
-		}
-	}
-	return finite(e)
-}
-
-func finite(e *llamacpp.Activations) error {
-	for i, v := range e.Sums {
-		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-			return fmt.Errorf("%s: the sum of input %d is %v", e.Name, i, v)
 		}
 	}
 	return nil
@@ -221,42 +177,40 @@ func (s *session) imatrix(a llamacpp.ImatrixArgs) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	theCollector = &collector{b: s.lib, output: a.Output, entries: make(map[string]*llamacpp.Activations)}
-	defer func() { theCollector = nil }()
+	sums, err := imatrix.NewAccumulator(int64(t.length), nil)
+	if err != nil {
+		return nil, err
+	}
 	m.freeContext()
+	theCollector = &collector{b: s.lib, output: a.Output, sums: sums}
+	defer func() { theCollector = nil }()
 	ctx, err := s.context(m, contextKey{ContextOptions: t.options(a.ContextOptions), observer: observer()})
 	if err != nil {
 		return nil, err
 	}
 	defer m.freeContext() // nothing else may run with the observer
-	return s.collectAll(m, ctx, t)
+	return s.collectAll(m, ctx, t, theCollector)
 }
 
-func (s *session) collectAll(m *model, ctx llama.Context, t *text) (any, error) {
+func (s *session) collectAll(m *model, ctx llama.Context, t *text, c *collector) (any, error) {
 	var l likelihood
 	for first := 0; first < t.chunks; first += t.seqs {
 		err := s.group(m, ctx, t, first, func(outs []output) error {
 			l.addAll(t.predicted(outs))
 			return nil
 		})
-		if err = errors.Join(theCollector.err, err); err != nil {
+		if err = errors.Join(c.err, err); err != nil {
 			return nil, err
 		}
 		s.progress(min(first+t.seqs, t.chunks), t.chunks)
 	}
-	done := llamacpp.ImatrixDone{Chunks: t.chunks, Perplexity: l.result()}
+	done := llamacpp.ImatrixDone{Perplexity: l.result()}
 	done.Perplexity.Chunks = t.chunks
-	names := make([]string, 0, len(theCollector.entries))
-	for n := range theCollector.entries {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	for _, n := range names {
-		e := theCollector.entries[n]
+	for _, e := range c.sums.Matrix().Entries {
 		if err := s.floats(e.Sums); err != nil {
 			return nil, err
 		}
-		done.Entries = append(done.Entries, llamacpp.ActivationEntry{Activations: *e, Values: len(e.Sums)})
+		done.Entries = append(done.Entries, llamacpp.ImatrixEntry{Name: e.Name, Counts: e.Counts, Values: len(e.Sums)})
 	}
 	return done, nil
 }

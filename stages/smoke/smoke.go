@@ -1,0 +1,245 @@
+// Package smoke tries whether a GGUF file works: it loads it, tokenizes, generates and measures in a child process, and
+// looks for the failures that a wrong conversion is known to cause.
+//
+// There is no golden text: greedy text differs between processors. Each check names itself, the value that it measured
+// and the limit that it held it against. Which checks apply depends on the model: a generator, an embedder, a reranker.
+package smoke
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"strings"
+
+	"quern/quantize/llamacpp"
+)
+
+// ErrFailed is what a failed smoke test is (errors.Is); the command ends with exit code 15.
+var ErrFailed = errors.New("smoke test failed")
+
+//go:embed text.txt
+var shipped string
+
+// Options says what is tried.
+type Options struct {
+	Model   llamacpp.ModelOptions
+	Context llamacpp.ContextOptions // threads, flash attention, cache types; the length is the checks' own
+	// Encoded are texts and their ids by the checkpoint's own tokenizer, computed by quern's engine. Without them the
+	// token check only goes there and back again.
+	Encoded []Encoded
+	Source  string // a file of the source precision to compare with; "" when there is none at hand
+	Text    string // the text that is judged; "" means the one that quern ships
+	// MaxDivergence is the largest mean Kullback-Leibler divergence from the source, in nats; 0 means 1.5, which a
+	// working file of less than two bits a weight still meets.
+	MaxDivergence float64
+}
+
+// Encoded is a text and the ids that llama.cpp has to give it.
+type Encoded struct {
+	Text    string
+	Special bool // with the tokens that the model adds around a text
+	IDs     []int32
+}
+
+// State is the outcome of one check.
+type State string
+
+// The outcomes.
+const (
+	Passed  State = "ok"
+	Failed  State = "failed"
+	Skipped State = "skipped" // does not apply, for the reason in Value
+)
+
+// Check is one question and its answer.
+type Check struct {
+	Name  string  `json:"name"`
+	State State   `json:"state"`
+	Value string  `json:"value"`           // what was measured, or why the check was skipped
+	Limit string  `json:"limit,omitempty"` // what it was held against
+	Next  string  `json:"hint,omitempty"`  // what a failure usually means
+	Score float64 `json:"score"`           // the number behind Value, where it is one number
+}
+
+// Report is the whole test.
+type Report struct {
+	Checks []Check         `json:"checks"`
+	Model  *llamacpp.Model `json:"-"`
+	Text   string          `json:"text,omitempty"` // the beginning of what was generated
+	// Perplexity of the judged text; 0 where it was not measured.
+	Perplexity float64 `json:"perplexity,omitempty"`
+	// SameTop is the share of next tokens on which the file and its source agree; 0 without a source.
+	SameTop float64 `json:"same_top,omitempty"`
+	PeakRSS int64   `json:"peak_rss,omitempty"` // of the child, bytes
+}
+
+// Count is the number of checks in a state.
+func (r *Report) Count(s State) int {
+	n := 0
+	for _, c := range r.Checks {
+		if c.State == s {
+			n++
+		}
+	}
+	return n
+}
+
+// Summary is one line: the number of checks, their names, and the perplexity.
+func (r *Report) Summary() string {
+	var names []string
+	for _, c := range r.Checks {
+		if c.State != Passed {
+			continue
+		}
+		n := c.Name
+		if n == namePerplexity {
+			n = fmt.Sprintf("%s %.1f", n, r.Perplexity)
+		}
+		names = append(names, n)
+	}
+	return fmt.Sprintf("%d checks: %s", len(names), strings.Join(names, ", "))
+}
+
+// Err is nil when no check failed, and otherwise names those that did.
+func (r *Report) Err(path string) error {
+	var failed []Check
+	for _, c := range r.Checks {
+		if c.State == Failed {
+			failed = append(failed, c)
+		}
+	}
+	if len(failed) == 0 {
+		return nil
+	}
+	return &Failure{Path: path, Checks: failed}
+}
+
+// Failure is a file that does not work.
+type Failure struct {
+	Path   string
+	Checks []Check // those that failed
+}
+
+// Error names the file and each failed check with its value.
+func (f *Failure) Error() string {
+	var s []string
+	for _, c := range f.Checks {
+		t := c.Name + ": " + c.Value
+		if c.Limit != "" {
+			t += " (" + c.Limit + ")"
+		}
+		s = append(s, t)
+	}
+	return fmt.Sprintf("smoke %s: %s", f.Path, strings.Join(s, "; "))
+}
+
+// Hint is what the first failure usually means.
+func (f *Failure) Hint() string {
+	for _, c := range f.Checks {
+		if c.Next != "" {
+			return c.Next
+		}
+	}
+	return ""
+}
+
+// Is makes every failure an ErrFailed.
+func (f *Failure) Is(target error) bool { return target == ErrFailed }
+
+// run is one test under way.
+type run struct {
+	ctx    context.Context
+	child  *llamacpp.Child
+	o      Options
+	r      *Report
+	model  *llamacpp.Model
+	tokens []int32 // of the judged text
+}
+
+// Try runs all checks that fit the model in the child. Its error tells of a runtime that failed; a file that fails is
+// told by the report. What the file was loaded as stays loaded in the child.
+func Try(ctx context.Context, child *llamacpp.Child, o Options) (*Report, error) {
+	if o.Text == "" {
+		o.Text = shipped
+	}
+	if o.MaxDivergence <= 0 {
+		o.MaxDivergence = 1.5
+	}
+	t := &run{ctx: ctx, child: child, o: o, r: &Report{}}
+	if ok, err := t.load(); err != nil || !ok {
+		return t.r, err
+	}
+	steps := t.generator()
+	switch {
+	case t.model.Pooling == "rank":
+		steps = []func() error{t.checkTokens, t.checkReranker}
+	case t.embeds():
+		steps = []func() error{t.checkTokens, t.checkEmbedding}
+	}
+	for _, step := range steps {
+		if err := t.tolerate(step()); err != nil {
+			return t.r, err
+		}
+	}
+	if u, err := child.Usage(ctx); err == nil {
+		t.r.PeakRSS = u.PeakRSS
+	}
+	return t.r, nil
+}
+
+// embeds tells models whose answer is a vector from those that continue a text.
+func (t *run) embeds() bool {
+	m := t.model
+	return !m.Causal || m.Encoder && !m.Decoder || m.Pooling == "mean" || m.Pooling == "cls" || m.Pooling == "last"
+}
+
+func (t *run) generator() []func() error {
+	return []func() error{t.checkTokens, t.checkGeneration, t.checkEnd, t.checkPerplexity, t.checkSource}
+}
+
+// tolerate turns what llama.cpp refuses while it lives into a failed check: the file is at fault, not the runtime.
+func (t *run) tolerate(err error) error {
+	var e *llamacpp.Error
+	if errors.As(err, &e) && e.Fault == llamacpp.Refused {
+		t.fail(e.Op, e.Says, "", e.Next)
+		return nil
+	}
+	return err
+}
+
+func (t *run) load() (bool, error) {
+	m, err := t.child.Load(t.ctx, t.o.Model)
+	var e *llamacpp.Error
+	if errors.As(err, &e) && e.Fault == llamacpp.Refused {
+		t.fail(nameLoad, e.Says, "", "llama.cpp does not accept the file: metadata, tensor names or shapes are not what the architecture needs")
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	t.model, t.r.Model = m, m
+	t.pass(nameLoad, fmt.Sprintf("%s in %.2f s", m.Description, m.LoadSeconds), "", m.LoadSeconds)
+	return true, nil
+}
+
+func (t *run) add(c Check) { t.r.Checks = append(t.r.Checks, c) }
+
+func (t *run) pass(name, value, limit string, score float64) {
+	t.add(Check{Name: name, State: Passed, Value: value, Limit: limit, Score: score})
+}
+
+func (t *run) fail(name, value, limit, next string) {
+	t.add(Check{Name: name, State: Failed, Value: value, Limit: limit, Next: next})
+}
+
+func (t *run) skip(name, why string) { t.add(Check{Name: name, State: Skipped, Value: why}) }
+
+// judge passes or fails by ok.
+func (t *run) judge(ok bool, c Check) {
+	c.State = Failed
+	if ok {
+		c.State, c.Next = Passed, ""
+	}
+	t.add(c)
+}
