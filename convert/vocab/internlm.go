@@ -51,12 +51,12 @@ func (b *builder) internLM2() error {
 	if m == nil {
 		return b.need(false, nil)
 	}
-	for i, p := range m.pieces {
+	for i, p := range m.tokens {
 		if p.text == "\x00" {
-			m.pieces[i].text = "\U0001f409" // the reference writes a dragon, so that C++ does not see an empty text
+			m.tokens[i].text = "\U0001f409" // the reference writes a dragon, so that C++ does not see an empty text
 		}
 		if strings.HasPrefix(p.text, "[UNUSED") {
-			m.pieces[i].typ = Unused
+			m.tokens[i].typ = Unused
 		}
 	}
 	list, err := b.layPieces(m, name, spmRules{sizes: []string{"vocab_size"}, exact: true, added: addedAppended, config: configPlain, file: true})
@@ -68,7 +68,7 @@ func (b *builder) internLM2() error {
 		return err
 	}
 	b.write("llama", "default", list, true)
-	b.kv.set(keySpacePrefix, m.dummyPrefix)
+	b.kv.set(keySpacePrefix, m.AddDummyPrefix)
 	s, err := b.specials(specialOptions{tokens: len(list)})
 	if err != nil {
 		return err

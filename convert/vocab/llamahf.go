@@ -64,7 +64,7 @@ func (b *builder) llamaTokens() ([]token, error) {
 		return nil, err
 	}
 	special := map[int32]bool{}
-	for _, id := range b.hf.specialIDs() {
+	for _, id := range b.hf.special {
 		special[id] = true
 	}
 	base := b.hf.baseSize()

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"io/fs"
 	"slices"
+	"strings"
 
+	"quern/convert/config"
 	"quern/convert/fault"
 	"quern/convert/tokenizer"
 )
@@ -16,7 +18,9 @@ type engine struct {
 	known []bool   // by id
 	count int      // of ids that have a token
 	added []tokenizer.AddedToken
-	all   []int32
+
+	special []int32       // ids of the tokens with a role
+	config  config.Object // tokenizer_config.json
 }
 
 // load opens the tokenizer on first use.
@@ -24,16 +28,12 @@ func (b *builder) load() error {
 	if b.hf != nil {
 		return nil
 	}
-	raw, err := read(b.src, "tokenizer.json")
+	t, err := tokenizer.LoadFolder(b.src)
 	if err != nil {
 		return err
 	}
-	if raw == nil {
-		return &fault.Unsupported{On: "tokenizer.json", Says: "not in the checkpoint"}
-	}
-	t, err := tokenizer.Load(raw)
-	if err != nil {
-		return err
+	for _, n := range t.Notes {
+		b.warn("tokenizer: %s", n)
 	}
 	e := &engine{tok: t}
 	e.texts, e.known = t.Vocab()
@@ -46,19 +46,28 @@ func (b *builder) load() error {
 		}
 	}
 	b.hf = e
-	return b.namedSpecials()
+	return b.named()
 }
 
-// specialNames are the attributes of a tokenizer that name special tokens. Source: transformers, SPECIAL_TOKENS_ATTRIBUTES.
-var specialNames = []string{"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}
+// roles are the attributes of a tokenizer that name special tokens. Source: transformers, SPECIAL_TOKENS_ATTRIBUTES.
+var roles = []string{"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}
 
-// namedSpecials finds the ids of the tokens that tokenizer_config.json, or special_tokens_map.json in old checkpoints,
-// names as special.
-func (b *builder) namedSpecials() error {
+// classRoles are the defaults of the classes whose vocabularies ask for them, in the order of roles.
+var classRoles = map[string][]any{
+	"Llama":      {"<s>", "</s>", "<unk>"},
+	"CodeLlama":  {"<s>", "</s>", "<unk>"},
+	"Gemma":      {"<bos>", "<eos>", "<unk>", nil, "<pad>"},
+	"XLMRoberta": {"<s>", "</s>", "<unk>", "</s>", "<pad>", "<s>", "<mask>"},
+}
+
+// named finds the ids of the tokens that tokenizer_config.json, in old checkpoints special_tokens_map.json, or the class
+// calls special.
+func (b *builder) named() error {
 	tc, err := readObject(b.src, "tokenizer_config.json")
 	if err != nil {
 		return err
 	}
+	b.hf.config = tc
 	if !tc.Has("added_tokens_decoder") {
 		old, err := readObject(b.src, "special_tokens_map.json")
 		if err != nil {
@@ -66,26 +75,49 @@ func (b *builder) namedSpecials() error {
 		}
 		tc = old.Merge(tc)
 	}
-	var names []any
-	for _, n := range specialNames {
-		names = append(names, tc[n])
+	names, _ := tc.List("additional_special_tokens")
+	names = slices.Clone(names)
+	defaults := classRoles[b.hf.class()]
+	for i, role := range roles {
+		if v, ok := tc[role]; ok {
+			names = append(names, v)
+		} else if i < len(defaults) {
+			names = append(names, defaults[i])
+		}
 	}
-	more, _ := tc.List("additional_special_tokens")
 	if extra, ok := tc.Object("extra_special_tokens"); ok {
 		for _, v := range extra {
 			names = append(names, v)
 		}
 	}
-	for _, n := range append(names, more...) {
+	for _, n := range names {
 		text, ok := n.(string)
 		if !ok {
 			text, _ = member(n, "content").(string)
 		}
-		if id, ok := b.hf.tok.ID(text); ok {
-			b.hf.all = append(b.hf.all, id)
+		if id, ok := b.hf.tok.ID(text); ok && text != "" {
+			b.hf.special = append(b.hf.special, id)
 		}
 	}
 	return nil
+}
+
+// class is the name of the tokenizer's class, without its endings.
+func (e *engine) class() string {
+	name, _ := e.config.String("tokenizer_class")
+	return strings.TrimSuffix(strings.TrimSuffix(name, "Fast"), "Tokenizer")
+}
+
+// addsBOS tells whether the class has the attribute add_bos_token, and it is true.
+func (e *engine) addsBOS() bool {
+	switch e.class() {
+	case "Llama", "CodeLlama", "Gemma", "Cohere":
+		v, ok := e.config["add_bos_token"]
+		return !ok || config.Truth(v)
+	case "GPTNeoX":
+		return config.Truth(e.config["add_bos_token"])
+	}
+	return false
 }
 
 // topID is the highest id that has a token.
@@ -124,11 +156,8 @@ func (e *engine) roundTrip(text string) (string, error) {
 	return e.tok.Decode(ids, true)
 }
 
-func (e *engine) specialIDs() []int32 { return e.all }
-func (e *engine) baseSize() int       { return e.tok.ModelSize() }
-func (e *engine) addsBOS() bool       { return true }
-func (e *engine) prefixSpace() bool   { return false }
-func (e *engine) cleansUp() bool      { return true }
+// baseSize is the number of tokens of the model, without added ones.
+func (e *engine) baseSize() int { return e.tok.ModelSize() }
 
 // preTokenizerType is the type that tokenizer.json gives its pre-tokenizer; empty without one.
 func preTokenizerType(src fs.FS) (string, error) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"sync"
 
 	"quern/convert/tokenizer"
 )
@@ -70,7 +71,7 @@ func sameCuts(cut *tokenizer.Tokenizer, s structure) bool {
 	if !ok || err != nil {
 		return false
 	}
-	for _, text := range splitTexts {
+	for _, text := range splitTexts() {
 		a, errA := cut.Words(text)
 		b, errB := other.Words(text)
 		if errA != nil || errB != nil || !slices.Equal(a, b) {
@@ -100,9 +101,9 @@ func (s structure) cutter() (*tokenizer.Tokenizer, bool, error) {
 
 // splitTexts tell splitters apart: the corpus, and every pair of characters that expressions treat otherwise, between
 // letters and alone.
-var splitTexts = func() []string {
+var splitTexts = sync.OnceValue(func() []string {
 	var out []string
-	for _, s := range samples {
+	for _, s := range samples() {
 		out = append(out, s.text)
 	}
 	// A letter of each case and kind, marks, numbers of each kind, ASCII and other punctuation and symbols, blanks.
@@ -118,7 +119,7 @@ var splitTexts = func() []string {
 		out = append(out, s, "it"+s+" was", strings.Repeat(s, 3))
 	}
 	return out
-}()
+})
 
 // preferred puts the names first whose flag for blanks before punctuation is the checkpoint's.
 func (b *builder) preferred(names []string) []string {

@@ -192,8 +192,8 @@ func (b *builder) mistralPieces(name string, native bool) error {
 		version, _, _ = strings.Cut(ext[1:], "m")
 	}
 	b.kv.set(keyModel, "llama")
-	texts, scores, types := make([]string, len(m.pieces)), make([]float32, len(m.pieces)), make([]int32, len(m.pieces))
-	for i, p := range m.pieces {
+	texts, scores, types := make([]string, len(m.tokens)), make([]float32, len(m.tokens)), make([]int32, len(m.tokens))
+	for i, p := range m.tokens {
 		texts[i], scores[i], types[i] = p.text, p.score, p.typ
 	}
 	id := func(text string) int { return slices.Index(texts, text) }

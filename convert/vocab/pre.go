@@ -154,7 +154,7 @@ func (b *builder) compare(id *Identity) error {
 	}
 	id.Differs, id.Proven = differs, true
 	if len(differs) > 0 && id.How == HowOverride {
-		b.warn("pre-tokenizer: with %s llama.cpp encodes %d of %d texts otherwise, the first %s", id.Pre, len(differs), len(samples), differs[0].show())
+		b.warn("pre-tokenizer: with %s llama.cpp encodes %d of %d texts otherwise, the first %s", id.Pre, len(differs), len(samples()), differs[0].show())
 	}
 	return nil
 }

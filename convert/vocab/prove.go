@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sync"
 	"unicode"
 
 	"golang.org/x/text/unicode/norm"
@@ -20,7 +21,7 @@ var corpusJSON []byte
 type sample struct{ group, text string }
 
 // samples is the adversarial corpus: texts at which known pre-tokenizers part. The numbers of published are measured on it.
-var samples = func() []sample {
+var samples = sync.OnceValue(func() []sample {
 	var list [][2]string
 	if err := json.Unmarshal(corpusJSON, &list); err != nil {
 		return nil // embedded: TestCorpus reads it
@@ -30,7 +31,7 @@ var samples = func() []sample {
 		out[i] = sample{l[0], l[1]}
 	}
 	return out
-}()
+})
 
 // kindOf says what a difference in a text is owed to, as far as the text shows: the normalizer that llama.cpp does not
 // run, combining marks, or what the text was written for.
@@ -49,8 +50,8 @@ func kindOf(s sample, normalized bool) string {
 // differences encodes the corpus with the checkpoint's tokenizer and with llama.cpp under the name.
 func (b *builder) differences(pre string) ([]Difference, error) {
 	if b.ours == nil {
-		b.ours = make([][]int32, len(samples))
-		for i, s := range samples {
+		b.ours = make([][]int32, len(samples()))
+		for i, s := range samples() {
 			ids, err := b.hf.tok.Encode(s.text, false)
 			if err != nil {
 				return nil, err
@@ -62,8 +63,8 @@ func (b *builder) differences(pre string) ([]Difference, error) {
 	if err != nil {
 		return nil, err
 	}
-	texts := make([]string, len(samples))
-	for i, s := range samples {
+	texts := make([]string, len(samples()))
+	for i, s := range samples() {
 		texts[i] = s.text
 	}
 	theirs, err := b.in.Prover.Encode(file, texts)
@@ -74,7 +75,7 @@ func (b *builder) differences(pre string) ([]Difference, error) {
 		return nil, fmt.Errorf("llama.cpp encoded %d of %d texts", len(theirs), len(texts))
 	}
 	var out []Difference
-	for i, s := range samples {
+	for i, s := range samples() {
 		if !slices.Equal(b.ours[i], theirs[i]) {
 			out = append(out, Difference{kindOf(s, len(b.hf.tok.Structure().Normalizer) > 0), s.text, b.ours[i], theirs[i]})
 		}

@@ -60,9 +60,9 @@ func (b *builder) resolve(id *Identity) (string, error) {
 
 func (id *Identity) reason(structural bool) string {
 	if structural {
-		return fmt.Sprintf("it cuts as the published %s does, and llama.cpp encodes %d of %d texts otherwise, as it does for that one", id.Pre, len(id.Differs), len(samples))
+		return fmt.Sprintf("it cuts as the published %s does, and llama.cpp encodes %d of %d texts otherwise, as it does for that one", id.Pre, len(id.Differs), len(samples()))
 	}
-	return fmt.Sprintf("its structure is none of the known, but llama.cpp encodes all %d texts as it does", len(samples))
+	return fmt.Sprintf("its structure is none of the known, but llama.cpp encodes all %d texts as it does", len(samples()))
 }
 
 // unproven takes the first structural match without asking llama.cpp, and says so.
@@ -163,7 +163,7 @@ func (b *builder) refuse(id *Identity, why string) error {
 		}
 	}
 	if len(tried) > 0 {
-		says += fmt.Sprintf("; tried, with the number of texts of %d that differ: %s", len(samples), strings.Join(tried, ", "))
+		says += fmt.Sprintf("; tried, with the number of texts of %d that differ: %s", len(samples()), strings.Join(tried, ", "))
 	}
 	if first != nil {
 		says += fmt.Sprintf("; nearest is %s, the first text that differs is %s", first.Pre, first.First.show())

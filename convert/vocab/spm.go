@@ -69,14 +69,14 @@ func (b *builder) layPieces(m *pieceModel, name string, r spmRules) ([]token, er
 		return nil, err
 	}
 	if !ok || size == 0 {
-		size = len(m.pieces)
+		size = len(m.tokens)
 	}
-	if r.exact && size > len(m.pieces) {
-		return nil, &fault.Invalid{On: name, Says: fmt.Sprintf("%d pieces, the configuration says %d", len(m.pieces), size)}
+	if r.exact && size > len(m.tokens) {
+		return nil, &fault.Invalid{On: name, Says: fmt.Sprintf("%d pieces, the configuration says %d", len(m.tokens), size)}
 	}
 	list := padding(size, scorePadding)
-	if n := copy(list, m.pieces); n < len(m.pieces) {
-		b.warn("%s: %d pieces, only the %d of the configuration are written", name, len(m.pieces), n)
+	if n := copy(list, m.tokens); n < len(m.tokens) {
+		b.warn("%s: %d pieces, only the %d of the configuration are written", name, len(m.tokens), n)
 	}
 	if list, err = b.addedTokens(list, r.added); err != nil {
 		return nil, err

@@ -206,7 +206,7 @@ func (b *builder) chatGLM3() error {
 	if m == nil {
 		return b.need(false, nil)
 	}
-	full := len(m.pieces) + len(chatGLMTokens)
+	full := len(m.tokens) + len(chatGLMTokens)
 	size, ok, err := b.size("padded_vocab_size")
 	if err != nil {
 		return err
@@ -218,14 +218,14 @@ func (b *builder) chatGLM3() error {
 		return &fault.Invalid{On: name, Says: fmt.Sprintf("%d tokens, the configuration says %d", full, size)}
 	}
 	list := padding(size, 0)
-	copy(list, m.pieces)
+	copy(list, m.tokens)
 	for i, t := range []string{"<unk>", "<bos>", "<eos>"} {
-		if i < len(m.pieces) {
+		if i < len(m.tokens) {
 			list[i].text = t
 		}
 	}
 	for i, t := range chatGLMTokens {
-		list[len(m.pieces)+i] = token{t, 0, Control}
+		list[len(m.tokens)+i] = token{t, 0, Control}
 	}
 	b.write("llama", "chatglm-spm", list, true)
 	return b.finish(specialOptions{tokens: len(list)})

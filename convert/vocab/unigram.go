@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"quern/convert/config"
 	"quern/convert/fault"
+	"quern/convert/tokenizer"
 )
 
 // unigramFrame writes what follows the tokens of a unigram vocabulary. types also writes the number of token types,
@@ -28,17 +30,17 @@ func (b *builder) t5() error {
 	switch {
 	case m == nil:
 		return b.need(false, nil)
-	case m.model == spBPE && name == "tokenizer.model":
+	case m.Kind == tokenizer.SPMBPE && name == "tokenizer.model":
 		return b.spmAlone()
-	case m.model != spUnigram:
-		return &fault.Unsupported{On: name, Says: fmt.Sprintf("a SentencePiece model of type %d, want unigram (1)", m.model)}
+	case m.Kind != tokenizer.SPMUnigram:
+		return &fault.Unsupported{On: name, Says: fmt.Sprintf("a SentencePiece model of type %d, want unigram (1)", m.Kind)}
 	}
 	list, err := b.layPieces(m, name, spmRules{sizes: []string{"vocab_size"}, config: configIgnored})
 	if err != nil {
 		return err
 	}
 	b.write("t5", "default", list, true)
-	b.unigramFrame(m.dummyPrefix, m.trimSpaces, false, m.charsmap)
+	b.unigramFrame(m.AddDummyPrefix, m.RemoveExtraWhitespaces, false, m.Charsmap)
 	return b.finish(specialOptions{tokens: len(list)})
 }
 
@@ -51,8 +53,8 @@ func (b *builder) pocketTTS() error {
 	if list == nil {
 		return b.need(false, nil)
 	}
-	if m.model != spUnigram {
-		return &fault.Unsupported{On: "tokenizer.model", Says: fmt.Sprintf("a SentencePiece model of type %d, want unigram (1)", m.model)}
+	if m.Kind != tokenizer.SPMUnigram {
+		return &fault.Unsupported{On: "tokenizer.model", Says: fmt.Sprintf("a SentencePiece model of type %d, want unigram (1)", m.Kind)}
 	}
 	first := len(list) - len(b.in.Codec)
 	if first < 0 {
@@ -62,7 +64,7 @@ func (b *builder) pocketTTS() error {
 		list[first+i] = token{name, scoreAdded, Control}
 	}
 	b.write("t5", "default", list, true)
-	b.unigramFrame(m.dummyPrefix, m.trimSpaces, false, m.charsmap)
+	b.unigramFrame(m.AddDummyPrefix, m.RemoveExtraWhitespaces, false, m.Charsmap)
 	return b.then(nil, keyAddBOS, false, keyAddEOS, false)
 }
 
@@ -81,15 +83,15 @@ func (b *builder) xlm(mask int) error {
 	if m == nil {
 		return b.xlmFromJSON()
 	}
-	if m.model != spUnigram {
-		return &fault.Unsupported{On: "sentencepiece.bpe.model", Says: fmt.Sprintf("a SentencePiece model of type %d, want unigram (1)", m.model)}
+	if m.Kind != tokenizer.SPMUnigram {
+		return &fault.Unsupported{On: "sentencepiece.bpe.model", Says: fmt.Sprintf("a SentencePiece model of type %d, want unigram (1)", m.Kind)}
 	}
 	size, _, err := b.size("vocab_size")
 	if err != nil {
 		return err
 	}
-	list := padding(max(size, len(m.pieces)), scorePadding)
-	copy(list, m.pieces)
+	list := padding(max(size, len(m.tokens)), scorePadding)
+	copy(list, m.tokens)
 	if len(list) < 4 {
 		return &fault.Invalid{On: "sentencepiece.bpe.model", Says: fmt.Sprintf("%d pieces, at least 4 are needed", len(list))}
 	}
@@ -102,7 +104,7 @@ func (b *builder) xlm(mask int) error {
 		list[mask] = token{"<mask>", 0, Control}
 	}
 	b.write("t5", "default", list, true)
-	b.unigramFrame(m.dummyPrefix, m.trimSpaces, true, m.charsmap)
+	b.unigramFrame(m.AddDummyPrefix, m.RemoveExtraWhitespaces, true, m.Charsmap)
 	return b.finish(specialOptions{tokens: len(list)})
 }
 
@@ -142,7 +144,7 @@ func (b *builder) xlmFromJSON() error {
 		return err
 	}
 	b.write("t5", "default", list, true)
-	b.unigramFrame(b.hf.prefixSpace(), b.hf.cleansUp(), true, charsmap)
+	b.unigramFrame(config.Truth(b.hf.config["add_prefix_space"]), config.Truth(b.hf.config["clean_up_tokenization_spaces"]), true, charsmap)
 	return b.finish(specialOptions{tokens: len(list)})
 }
 
@@ -157,17 +159,13 @@ func (b *builder) unigramTokens(file *unigramFile) ([]token, error) {
 	if file.Model.Unknown != nil {
 		unknown = *file.Model.Unknown
 	}
-	tc, err := readObject(b.src, "tokenizer_config.json")
-	if err != nil {
-		return nil, err
-	}
-	if text, ok := tc["unk_token"].(string); ok {
+	if text, ok := b.hf.config["unk_token"].(string); ok {
 		if id, ok := b.hf.addedID(text); ok {
 			unknown = id
 		}
 	}
 	special, added := map[int32]bool{}, map[int32]bool{}
-	for _, id := range b.hf.specialIDs() {
+	for _, id := range b.hf.special {
 		special[id] = true
 	}
 	for _, a := range b.hf.added {
