@@ -21,7 +21,7 @@ func nextLink(header string) string {
 		}
 		target := rest[start+1 : start+end]
 		var params string
-		params, rest = linkParams(rest[start+end+1:])
+		params, rest = cutUnquoted(rest[start+end+1:], ',')
 		if isNext(params) {
 			return target
 		}
@@ -29,8 +29,8 @@ func nextLink(header string) string {
 	return ""
 }
 
-// linkParams cuts the parameters of one link from those that follow: at the first comma outside quotes.
-func linkParams(s string) (params, rest string) {
+// cutUnquoted cuts s at the first sep outside quotes.
+func cutUnquoted(s string, sep byte) (before, after string) {
 	quoted := false
 	for i := 0; i < len(s); i++ {
 		switch {
@@ -38,7 +38,7 @@ func linkParams(s string) (params, rest string) {
 			i++
 		case s[i] == '"':
 			quoted = !quoted
-		case s[i] == ',' && !quoted:
+		case s[i] == sep && !quoted:
 			return s[:i], s[i+1:]
 		}
 	}
@@ -46,7 +46,9 @@ func linkParams(s string) (params, rest string) {
 }
 
 func isNext(params string) bool {
-	for _, p := range strings.Split(params, ";") {
+	for params != "" {
+		var p string
+		p, params = cutUnquoted(params, ';')
 		k, v, ok := strings.Cut(strings.TrimSpace(p), "=")
 		if !ok || !strings.EqualFold(strings.TrimSpace(k), "rel") {
 			continue
