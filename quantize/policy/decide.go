@@ -51,7 +51,7 @@ func (c *chooser) decide(t tensor) (Decision, error) {
 		why = "copied"
 	}
 	if why != "" {
-		d.Wanted, d.Rule = d.To, "kept: "+why
+		d.Kept, d.Wanted, d.Rule = true, d.To, "kept: "+why
 	} else if err := c.choose(&d, t, r); err != nil {
 		return d, err
 	}

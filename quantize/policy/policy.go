@@ -41,6 +41,7 @@ type Decision struct {
 	SourceName   string // differs from Name where pruning renumbers layers
 	Part, Source int    // the source file, and the tensor's index in it
 	From, To     gguf.Type
+	Kept         bool      // whatever the file type: a norm, a router gate, a vector
 	Rule         string    // the rule that chose To, as receipts show it
 	Wanted       gguf.Type // differs from To where rows do not divide by Wanted's block
 	Elements     int64
