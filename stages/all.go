@@ -3,11 +3,13 @@ package stages
 
 import (
 	"quern/pipeline"
+	"quern/stages/bench"
 	"quern/stages/build"
 	"quern/stages/job"
 	"quern/stages/plan"
 	"quern/stages/pull"
 	"quern/stages/record"
+	"quern/stages/smoke"
 )
 
 // Prepare is the whole job: from a MODEL argument to files that are proven, measured and written down.
@@ -15,6 +17,8 @@ var Prepare = []pipeline.Stage[job.State]{
 	plan.Stage{},   // read headers, choose the type, check that it fits
 	pull.Stage{},   // fetch one pinned revision, verified
 	build.Stage{},  // convert and quantize in one pass
+	smoke.Stage{},  // load it, generate, look for known failures
+	bench.Stage{},  // prompt and generation speed
 	record.Stage{}, // receipt, speed record, how to run it
 }
 

@@ -14,6 +14,9 @@ func reorder(app *cli.App, args []string) ([]string, error) {
 	if len(args) < 2 || args[len(args)-1] == "--generate-bash-completion" {
 		return args, nil
 	}
+	if words := args[1:]; words[0] == "help" {
+		return args, nil
+	}
 	out := []string{args[0]}
 	var opts, rest []string
 	var cmd *cli.Command
@@ -37,9 +40,6 @@ func reorder(app *cli.App, args []string) ([]string, error) {
 				cmd, cmds = sub, sub.Subcommands
 				out = append(out, sub.Name)
 				continue
-			}
-			if w == "help" && cmd == nil {
-				return append([]string{args[0], "help"}, words[i+1:]...), nil
 			}
 			if cmd == nil || len(cmd.Subcommands) > 0 && len(rest) == 0 {
 				return nil, unknownCommand(cmds, w)

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"quern/quantize/llamacpp"
+	"quern/stages/source"
 
 	"github.com/urfave/cli/v2"
 )
@@ -13,9 +14,9 @@ import (
 func commands() []*cli.Command {
 	return []*cli.Command{
 		prepareCommand(), planCommand(),
-		pullCommand(), convertCommand(), quantizeCommand(), 
+		pullCommand(), convertCommand(), quantizeCommand(), smokeCommand(), benchCommand(),
 		inspectCommand(), verifyCommand(), recordsCommand(), machineCommand(), archsCommand(),
-		runtimeCommand(),
+		runtimeCommand(), completionCommand(), workerCommand(),
 	}
 }
 
@@ -45,4 +46,16 @@ func abs(p string) string {
 		return a
 	}
 	return p
+}
+
+// ggufFile checks that a path is a GGUF file on this machine before a child is started for it.
+func ggufFile(arg string) (string, error) {
+	src, err := source.Parse(arg)
+	if err != nil {
+		return "", err
+	}
+	if src.Kind != source.GGUF {
+		return "", usagef("`quern prepare "+arg+"` makes one", "%s is not a .gguf file", arg)
+	}
+	return src.Path, nil
 }

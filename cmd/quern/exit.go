@@ -12,7 +12,12 @@ import (
 	"quern/convert/safetensors"
 	"quern/hfclient"
 	"quern/pipeline"
+	"quern/quantize/build"
 	"quern/quantize/llamacpp"
+	"quern/quantize/machine"
+	"quern/quantize/policy"
+	"quern/stages/plan"
+	"quern/stages/smoke"
 )
 
 // exits is the one table of exit codes: help, the manual and the tests are made from it. The first row that matches counts.
@@ -23,12 +28,17 @@ var exits = []struct {
 }{
 	{0, "success", func(error) bool { return false }},
 	{130, "cancelled by the user", isType[*cancelled]},
-	{2, "usage: an unknown command or option, a missing or wrong argument", isType[*usageError]},
+	{2, "usage: an unknown command or option, a missing or wrong argument", func(err error) bool {
+		return isType[*usageError](err) || isType[*policy.OptionError](err) || isType[*plan.OutputError](err) || isType[*machine.UnknownMachineError](err) || errors.Is(err, hfclient.ErrInvalid)
+	}},
 	{10, "not found: a repository, revision, file or folder", anyIs(fs.ErrNotExist, hfclient.ErrNotFound)},
 	{11, "gated or not authorised: accept the licence on the model's page, or set HF_TOKEN", anyIs(hfclient.ErrGated)},
 	{14, "llama.cpp runtime: missing, of another version, or failed", anyIs(llamacpp.ErrRuntime)},
-	{16, "does not fit: memory or disk", anyIs(hfclient.ErrNoSpace, syscall.ENOSPC)},
-	{13, "unsupported model: an architecture, tokenizer or source format that quern does not convert", isType[*fault.Unsupported]},
+	{15, "smoke test failed: the file does not work", anyIs(smoke.ErrFailed)},
+	{16, "does not fit: memory or disk", func(err error) bool {
+		return isType[*plan.TooLargeError](err) || isType[*build.SpaceError](err) || anyIs(hfclient.ErrNoSpace, syscall.ENOSPC)(err)
+	}},
+	{13, "unsupported model: an architecture, tokenizer or source format that quern does not convert", func(err error) bool { return isType[*fault.Unsupported](err) || errors.Is(err, hfclient.ErrNoWeights) }},
 	{12, "integrity: a file is damaged, or is not what was promised", func(err error) bool {
 		return isType[*fault.Invalid](err) || isType[*safetensors.FormatError](err) || isType[*gguf.FormatError](err) || errors.Is(err, hfclient.ErrIntegrity)
 	}},

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"quern/quantize/policy"
 	"quern/quantize/recommend"
 	"quern/stages/job"
+	"quern/stages/prove"
 
 	"github.com/urfave/cli/v2"
 )
@@ -196,6 +196,9 @@ func newState(c *cli.Context, model string) (*job.State, error) {
 		return rt, err
 	})
 	s.Worker = llamacpp.WorkerCommand{Args: []string{workerName}}
+	if _, err := findRuntime(c); err == nil { // without it a structural match of the pre-tokenizer stays unproven
+		s.Prover = prove.Prover{Context: c.Context, Runtime: s.Runtime, Worker: s.Worker}
+	}
 	return s, nil
 }
 
@@ -289,6 +292,3 @@ func pruned(c *cli.Context, o *policy.Options) error {
 	}
 	return nil
 }
-
-// inferenceContext is for the hidden command.
-func inferenceContext(c *cli.Context) context.Context { return c.Context }

@@ -209,6 +209,7 @@ func (t *run) tolerate(err error) error {
 }
 
 func (t *run) load() (bool, error) {
+	t.o.Model.CheckTensors = true // a NaN can hide behind quantized activations, not from a look at every block
 	m, err := t.child.Load(t.ctx, t.o.Model)
 	var e *llamacpp.Error
 	if errors.As(err, &e) && e.Fault == llamacpp.Refused {

@@ -233,6 +233,12 @@ func (t *run) checkEnd() error {
 		t.fail(nameEnd, "no token ends a generation", "at least one", next)
 		return nil
 	}
+	for _, e := range v.Ends {
+		if e.Plain {
+			t.fail(nameEnd, fmt.Sprintf("%s (id %d) ends a generation, and is ordinary text", quote(e.Text), e.ID), "end tokens are special tokens", next)
+			return nil
+		}
+	}
 	if t.model.Template == "" {
 		t.pass(nameEnd, fmt.Sprintf("%s (id %d); no chat template", v.Ends[0].Text, v.Ends[0].ID), "at least one", float64(v.Ends[0].ID))
 		return nil

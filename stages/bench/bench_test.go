@@ -1,0 +1,97 @@
+package bench_test
+
+import (
+	"context"
+	"math"
+	"testing"
+
+	"quern/quantize/llamacpp"
+	"quern/quantize/llamacpp/llamatest"
+	"quern/stages/bench"
+	"quern/stages/pockettest"
+)
+
+// Tests have llama-bench's names.
+func TestNames(t *testing.T) {
+	for want, test := range map[string]bench.Test{
+		"pp512": {Prompt: 512}, "tg128": {Generate: 128}, "pp512+tg128": {Prompt: 512, Generate: 128}, "tg128@d4096": {Generate: 128, Depth: 4096},
+	} {
+		if got := test.String(); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	if ts := bench.Default(0, 4096); len(ts) != 4 || ts[3].String() != "tg128@d4096" {
+		t.Errorf("default tests: %v", ts)
+	}
+}
+
+// A run reports for every test as many samples as it took, a median among them, memory and buffers.
+func TestMeasure(t *testing.T) {
+	path := pockettest.Files(t, "Q4_K_M")[0]
+	child := llamatest.Start(t)
+	var seen []string
+	o := bench.Options{
+		Model:   llamacpp.ModelOptions{Path: path},
+		Context: llamacpp.ContextOptions{Threads: 1},
+		Tests:   []bench.Test{{Prompt: 64}, {Generate: 8}, {Generate: 8, Depth: 32}},
+		Most:    6, Repetitions: 3, Target: 1e-9, // never content: all repetitions are taken
+		Progress: func(test bench.Test, done, total int) { seen = append(seen, test.String()) },
+	}
+	r, err := bench.Measure(context.Background(), child, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Results) != 3 || len(seen) == 0 {
+		t.Fatalf("%d results, %d signs of life", len(r.Results), len(seen))
+	}
+	for i, res := range r.Results {
+		if res.Name != o.Tests[i].String() || len(res.Samples) != 6 || res.Threads != 1 {
+			t.Errorf("%s: %d samples on %d threads", res.Name, len(res.Samples), res.Threads)
+		}
+		var sum, best float64
+		for _, s := range res.Samples {
+			if s <= 0 {
+				t.Errorf("%s: a sample of %v t/s", res.Name, s)
+			}
+			sum, best = sum+s, max(best, s)
+		}
+		if math.Abs(res.Mean-sum/6) > 1e-6*res.Mean || res.Best != best || res.TokensPerSecond > best || res.Spread < 0 {
+			t.Errorf("%s: %+v", res.Name, res)
+		}
+	}
+	if r.PeakRSS < 5<<20 || r.PeakRSS > 2<<30 || r.LoadSeconds <= 0 {
+		t.Errorf("peak %d bytes, loaded in %v s", r.PeakRSS, r.LoadSeconds)
+	}
+	uses := map[string]bool{}
+	for _, b := range r.Buffers {
+		uses[b.Use] = uses[b.Use] || b.Bytes > 0
+	}
+	if !uses["model"] || !uses["KV"] || !uses["compute"] {
+		t.Errorf("buffers %v", r.Buffers)
+	}
+}
+
+// Impossible tests are refused before anything is loaded.
+func TestMeasureRefuses(t *testing.T) {
+	for _, test := range []bench.Test{{}, {Prompt: -1}, {Generate: 4, Depth: -2}} {
+		if _, err := bench.Measure(context.Background(), nil, bench.Options{Tests: []bench.Test{test}}); err == nil {
+			t.Errorf("%+v: accepted", test)
+		}
+	}
+}
+
+// A line for people: thousands are grouped, and the spread is in per cent.
+func TestSummary(t *testing.T) {
+	for want, r := range map[string]bench.Result{
+		"pp512 9,120 t/s ±1%": {Name: "pp512", TokensPerSecond: 9119.6, Spread: 0.012},
+		"tg128 43.5 t/s ±0%":  {Name: "tg128", TokensPerSecond: 43.51, Spread: 0.001},
+		"tg128 1.25 t/s ±12%": {Name: "tg128", TokensPerSecond: 1.25, Spread: 0.123},
+	} {
+		if got := r.Summary(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if (&bench.Report{Results: []bench.Result{{}, {Busy: true}}}).Busy() != true {
+		t.Error("a busy result does not make the report busy")
+	}
+}

@@ -1,0 +1,142 @@
+package smoke
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"quern/convert/tokenizer"
+	"quern/pipeline"
+	"quern/quantize/llamacpp"
+	"quern/stages/job"
+)
+
+// Stage tries every file that was built.
+type Stage struct{}
+
+// Name is "smoke".
+func (Stage) Name() string { return "smoke" }
+
+// Skip gives the reason why files are not tried.
+func (Stage) Skip(s *job.State) string {
+	switch {
+	case s.NoSmoke:
+		return "--no-smoke"
+	case s.Convert.VocabOnly:
+		return "a file without weights cannot be run"
+	}
+	return ""
+}
+
+// Plan depends on the files' digests and the runtime.
+func (Stage) Plan(_ context.Context, s *job.State) (pipeline.Step, error) {
+	step := pipeline.Step{Versions: []string{"llama.cpp " + llamacpp.Version, fmt.Sprintf("smoke %d", version)}, Says: "load, generate, look for the known failures"}
+	for _, a := range s.Files {
+		for i, p := range a.Paths {
+			in := pipeline.Input{Name: p}
+			if i < len(a.SHA256) {
+				in.Digest = "sha256:" + a.SHA256[i]
+			}
+			step.Inputs = append(step.Inputs, in)
+		}
+	}
+	return step, nil
+}
+
+// version changes when checks do, so that files are tried again.
+const version = 1
+
+// Run tries each file in a child of its own and stops at the first that does not work.
+func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
+	rt, err := s.Runtime()
+	if err != nil {
+		return err
+	}
+	for _, a := range s.Files {
+		r, err := inChild(ctx, rt, s, a)
+		if err != nil {
+			return err
+		}
+		a.Smoke = r
+		ev.Emit(pipeline.Result{Type: "smoke", Data: Outcome{a.Path, r.Count(Failed) == 0, r}})
+		if err := r.Err(a.Path); err != nil {
+			return err
+		}
+		text := "ok      " + r.Summary()
+		if len(s.Files) > 1 {
+			text = fmt.Sprintf("%-7s %s", a.Type, text)
+		}
+		ev.Emit(pipeline.Line{Stage: "smoke", Label: "smoke", Text: text})
+	}
+	return nil
+}
+
+// Outcome is the "smoke" result of --json.
+type Outcome struct {
+	Path string `json:"path"`
+	OK   bool   `json:"ok"`
+	*Report
+}
+
+func inChild(ctx context.Context, rt *llamacpp.Runtime, s *job.State, a *job.Artifact) (*Report, error) {
+	child, err := llamacpp.Start(ctx, rt, s.Worker, llamacpp.StartOptions{})
+	if err != nil {
+		return nil, err
+	}
+	defer child.Close()
+	o := Options{Model: llamacpp.ModelOptions{Path: a.Path}, Encoded: encoded(s)}
+	if s.Advice != nil {
+		o.Context.Threads = s.Advice.Setting.Threads
+	}
+	return Try(ctx, child, o)
+}
+
+// probes are texts on which llama.cpp and Hugging Face agree for every kind of tokenizer, unless one of them is wrong.
+var probes = []string{"Hello world", "The quick brown fox jumps over the lazy dog.", "and it came to pass, that he said unto them"}
+
+// encoded gives the probes with their ids by the checkpoint's own tokenizer. Where llama.cpp is known to encode otherwise,
+// or the engine does not read the tokenizer, there are none.
+func encoded(s *job.State) []Encoded {
+	if s.Checked == nil || s.Checked.Vocab == nil {
+		return nil
+	}
+	if p := s.Checked.Vocab.Pre; p != nil && (p.How == "override" || len(p.Differs) > 0) {
+		return nil
+	}
+	t, err := tokenizer.LoadFolder(s.Source.FS)
+	if err != nil {
+		return nil
+	}
+	var es []Encoded
+	for _, text := range probes {
+		if ids, err := t.Encode(text, false); err == nil {
+			es = append(es, Encoded{Text: text, IDs: ids})
+		}
+	}
+	return es
+}
+
+// Result is what the ledger keeps.
+func (Stage) Result(s *job.State) any {
+	var rs []any
+	for _, a := range s.Files {
+		rs = append(rs, a.Smoke)
+	}
+	return rs
+}
+
+// Recall takes an earlier run's reports over.
+func (Stage) Recall(s *job.State, b json.RawMessage) error {
+	var rs []*Report
+	if err := json.Unmarshal(b, &rs); err != nil {
+		return err
+	}
+	if len(rs) != len(s.Files) {
+		return errors.New("another number of files")
+	}
+	for i, a := range s.Files {
+		a.Smoke = rs[i]
+	}
+	return nil
+}
