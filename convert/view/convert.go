@@ -195,10 +195,15 @@ func BF16(v float32) uint16 {
 	return uint16((u + 0x7FFF + u>>16&1) >> 16)
 }
 
-// F16 is the half-precision number nearest to v, ties to even, infinite from 65520 on.
+// F16 is the half-precision number nearest to v, ties to even, infinite from 65520 on. A NaN keeps its upper bits, as
+// numpy's astype leaves them (TestRoundingEqualsReference).
 func F16(v float32) uint16 {
-	if u := math.Float32bits(v); normalHalf(u) {
+	u := math.Float32bits(v)
+	switch {
+	case normalHalf(u):
 		return roundHalf(u)
+	case u&0x7FFFFFFF > 0x7F800000:
+		return uint16(u>>16&0x8000 | 0x7C00 | max(1, u&0x7FFFFF>>13))
 	}
 	return uint16(float16.Fromfloat32(v))
 }

@@ -3,6 +3,9 @@ package view
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"io"
 	"math"
@@ -163,6 +166,31 @@ func TestRounding(t *testing.T) {
 		if got := F16(v); got != want {
 			t.Errorf("F16(%v) = %#x, want %#x", v, got, want)
 		}
+	}
+}
+
+// The digests are those of gguf-py's quantize to F16 and BF16 over every 65537th bit pattern, NaNs too, and six NaNs more.
+func TestRoundingEqualsReference(t *testing.T) {
+	f16, bf16 := sha256.New(), sha256.New()
+	var b [2]byte
+	add := func(u uint32) {
+		v := math.Float32frombits(u)
+		binary.LittleEndian.PutUint16(b[:], F16(v))
+		f16.Write(b[:])
+		binary.LittleEndian.PutUint16(b[:], BF16(v))
+		bf16.Write(b[:])
+	}
+	for u := uint64(0); u < 1<<32; u += 65537 {
+		add(uint32(u))
+	}
+	for _, u := range []uint32{0x7f800001, 0x7fc00000, 0xff800001, 0xffc12345, 0x7f802000, 0x7fffffff} {
+		add(u)
+	}
+	if got := hex.EncodeToString(f16.Sum(nil)); got != "568732e986e1c1f5bfdd7252e717ebd2f0cf7a73b6905bedcd614d8d255cc1b1" {
+		t.Errorf("F16: digest %s", got)
+	}
+	if got := hex.EncodeToString(bf16.Sum(nil)); got != "4ef7d9c06362e4a86954b2bcc8db9aa8636428b184e85442a3058e521be72fc7" {
+		t.Errorf("BF16: digest %s", got)
 	}
 }
 
