@@ -15,7 +15,7 @@ func commands() []*cli.Command {
 	return []*cli.Command{
 		prepareCommand(), planCommand(),
 		pullCommand(), convertCommand(), quantizeCommand(), smokeCommand(), benchCommand(),
-		inspectCommand(), verifyCommand(), recordsCommand(), machineCommand(), archsCommand(),
+		inspectCommand(), tokenizeCommand(), verifyCommand(), recordsCommand(), machineCommand(), archsCommand(),
 		runtimeCommand(), completionCommand(), workerCommand(),
 	}
 }

@@ -26,7 +26,8 @@ type Options struct {
 	Model   llamacpp.ModelOptions
 	Context llamacpp.ContextOptions // threads, flash attention, cache types; the length is the checks' own
 	// Encoded are texts and their ids by the checkpoint's own tokenizer, computed by quern's engine. Without them the
-	// token check only goes there and back again.
+	// token check only goes there and back again. Texts must not begin with a blank: whether SentencePiece puts another
+	// before it is not the same in every tokenizer's file.
 	Encoded []Encoded
 	Source  string // a file of the source precision to compare with; "" when there is none at hand
 	Text    string // the text that is judged; "" means the one that quern ships
