@@ -74,8 +74,9 @@ type Vocab struct {
 
 // NamedID is a token and its text in the vocabulary.
 type NamedID struct {
-	ID   int32  `json:"id"`
-	Text string `json:"text"`
+	ID    int32  `json:"id"`
+	Text  string `json:"text"`
+	Plain bool   `json:"plain"` // the vocabulary holds it as ordinary text, not as a special token
 }
 
 // Buffer is memory that llama.cpp says it holds.

@@ -113,10 +113,10 @@ func (b *logBook) takeBuffers() []llamacpp.Buffer {
 // reason is the line of the running request's log that says why it failed, or otherwise the given words.
 func (b *logBook) reason(otherwise string) string {
 	lines := b.last()
-	for _, l := range lines {
-		for _, mark := range []string{"error loading model: ", "error: "} {
-			if _, why, ok := strings.Cut(l, mark); ok {
-				return strings.TrimSpace(why)
+	for _, mark := range []string{"tensor '", "error loading model: ", "error: "} {
+		for _, l := range lines {
+			if at := strings.Index(l, mark); at >= 0 && (mark != "tensor '" || strings.Contains(l, "invalid data")) {
+				return strings.TrimSpace(strings.TrimPrefix(l[at:], "error loading model: "))
 			}
 		}
 	}

@@ -151,7 +151,8 @@ func describeVocab(m *model) llamacpp.Vocab {
 	}
 	for id := range llama.Token(m.nVocab) {
 		if llama.VocabIsEOG(m.vocab, id) {
-			v.Ends = append(v.Ends, llamacpp.NamedID{ID: int32(id), Text: llama.VocabGetText(m.vocab, id)})
+			plain := llama.VocabGetAttr(m.vocab, id)&llama.TokenAttrNormal != 0
+			v.Ends = append(v.Ends, llamacpp.NamedID{ID: int32(id), Text: llama.VocabGetText(m.vocab, id), Plain: plain})
 		}
 	}
 	return v
