@@ -2,6 +2,7 @@ package hfclient
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 type Request struct {
 	Repo     string
 	Revision string            // branch, tag or commit; default "main"
+	At       *Revision         // resolved before; stands in for Repo and Revision
 	Files    []string          // paths; nil: what Choose picks
 	All      bool              // every file of the revision instead
 	Want     Want              // widens what Choose picks
@@ -45,14 +47,11 @@ type Snapshot struct {
 // interrupted, by whatever means, continues. When it returns without an error, every file has the digest that the
 // Hub's listing promises. Errors: those of Resolve and Choose, ErrIntegrity, ErrNoSpace, ErrCache.
 func (c *Client) Pull(ctx context.Context, req Request) (*Snapshot, error) {
-	rev, err := c.Resolve(ctx, req.Repo, req.Revision)
+	p, err := c.PlanPull(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	p, err := c.plan(ctx, rev, req)
-	if err != nil {
-		return nil, err
-	}
+	rev := p.Revision
 	if err := c.checkSpace(p); err != nil {
 		return nil, err
 	}
@@ -75,11 +74,20 @@ func (c *Client) Pull(ctx context.Context, req Request) (*Snapshot, error) {
 
 // PlanPull tells what Pull would do, without weights. Only an index of shards may be fetched.
 func (c *Client) PlanPull(ctx context.Context, req Request) (*Plan, error) {
-	rev, err := c.Resolve(ctx, req.Repo, req.Revision)
-	if err != nil {
-		return nil, err
+	rev := req.At
+	if rev == nil {
+		var err error
+		if rev, err = c.Resolve(ctx, req.Repo, req.Revision); err != nil {
+			return nil, err
+		}
 	}
-	return c.plan(ctx, rev, req)
+	p, err := c.plan(ctx, rev, req)
+	if err != nil && !rev.complete && !errors.Is(err, ErrOffline) {
+		// The folder of a snapshot is no listing: what it lacks may well exist.
+		return nil, &Error{Kind: ErrOffline, On: rev.Repo, Says: "the cache does not hold all of commit " + rev.Commit[:12], Err: err,
+			Next: "unset HF_HUB_OFFLINE and run again with a network"}
+	}
+	return p, err
 }
 
 func (c *Client) plan(ctx context.Context, rev *Revision, req Request) (*Plan, error) {

@@ -17,8 +17,11 @@ import (
 const (
 	maxTries  = 5                // a request and four repetitions
 	maxWait   = 5 * time.Minute  // longest wait that a server may ask for
+	longWait  = 10 * time.Second // a wait that the user should hear of
 	maxDrain  = 64 << 10         // bytes of an error body that are read so that its connection can be used again
 	idleAfter = 60 * time.Second // an idle connection is closed then
+
+	listingPatience = 3 // times the wait for a head that a listing gets: the Hub makes it on demand
 )
 
 // errStalled ends a body or a head that did not move for the time allowed.
@@ -108,7 +111,11 @@ func (t *retry) RoundTrip(r *http.Request) (*http.Response, error) {
 			}
 			drain(resp.Body)
 		}
-		t.log.Debug("retry", "url", redact(r.URL), "try", try, "wait", wait, "because", why)
+		level := slog.LevelDebug
+		if wait >= longWait {
+			level = slog.LevelWarn // a silent minute looks like a hang
+		}
+		t.log.Log(r.Context(), level, "retry", "url", redact(r.URL), "try", try, "wait", wait, "because", why)
 		if err := sleep(r.Context(), wait); err != nil {
 			return nil, err
 		}
@@ -212,8 +219,11 @@ type patience struct {
 func (t *patience) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	wait := t.head
-	if r.Header.Get("Range") != "" {
+	switch {
+	case r.Header.Get("Range") != "":
 		wait = t.body
+	case r.Method == http.MethodGet:
+		wait *= listingPatience
 	}
 	timer := time.AfterFunc(wait, func() { cancel(errStalled) })
 	resp, err := t.next.RoundTrip(r.WithContext(ctx))
