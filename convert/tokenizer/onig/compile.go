@@ -332,7 +332,7 @@ func (c *compiler) loop(r repeat, s, next ucd.Ranges) {
 	case next != nil:
 		i.next = c.set(next)
 	}
-	if r.hi == unlimited && i.op != opRun {
+	if r.hi == unlimited {
 		i.memo = c.memo()
 	}
 	c.emit(i)

@@ -7,9 +7,8 @@ import (
 	"quern/convert/tokenizer/ucd"
 )
 
-// maxFoldRun bounds the letters in a row that are looked at together under (?i): no character folds to more than three,
-// and overlapping ones ("ffi") never reach further.
-const maxFoldRun = 3
+// maxFold is how many letters a character folds to at most.
+const maxFold = 3
 
 // folded maps a string of folded letters to the characters that fold to it, such as "ss" to U+00DF and U+1E9E.
 var folded = sync.OnceValue(func() map[string]ucd.Ranges {
@@ -78,38 +77,43 @@ func simple(r rune) rune {
 }
 
 // foldString matches letters in a row without regard to case: also the characters that fold to several of them
-// ((?i:ss) matches U+00DF), and the letters that one of them folds to.
+// ((?i:ss) matches U+00DF), and the letters that one of them folds to. At each place only the longest group counts:
+// (?i:ffi) matches U+FB03, but neither U+FB00 with an i nor an f with U+FB01.
 func foldString(word []rune) node {
 	var items []node
 	for len(word) > 0 {
-		n, alts := 1, []node{nil}
-		for size := min(maxFoldRun, len(word)); size > 1; size-- {
-			low := make([]rune, size)
-			for i := range low {
-				low[i] = simple(word[i])
-			}
-			if s, ok := folded()[string(low)]; ok {
-				n = max(n, size)
-				rest := cat(nil)
-				if size < n {
-					rest = foldString(word[size:n])
-				}
-				alts = append(alts, cat([]node{class(s), rest}))
+		n := maxFold
+		var group ucd.Ranges
+		for ok := false; n > 1; n-- {
+			if group, ok = foldGroup(word, n); ok {
+				break
 			}
 		}
 		var plain []node
 		for _, r := range word[:n] {
 			plain = append(plain, foldLetter(r))
 		}
-		alts[0] = cat(plain)
-		if len(alts) == 1 {
-			items = append(items, alts[0])
+		if n == 1 {
+			items = append(items, plain[0])
 		} else {
-			items = append(items, alternation(alts))
+			items = append(items, alternation([]node{cat(plain), class(group)}))
 		}
 		word = word[n:]
 	}
 	return cat(items)
+}
+
+// foldGroup are the characters that fold to the first letters of word.
+func foldGroup(word []rune, size int) (ucd.Ranges, bool) {
+	if size > len(word) {
+		return nil, false
+	}
+	low := make([]rune, size)
+	for i := range low {
+		low[i] = simple(word[i])
+	}
+	s, ok := folded()[string(low)]
+	return s, ok
 }
 
 func foldLetter(r rune) node {

@@ -29,7 +29,7 @@ func (m *matcher) loop(in *inst, pc, pos int) (int, bool) {
 		}
 		// Where this loop has been before, everything from there on has failed.
 		if remember && count+1 >= in.lo && m.visited(in.memo, pos+size) {
-			if count+1 == in.lo {
+			if count+1 == in.lo || in.op == opRun {
 				m.charge(pos - begin)
 				return pos, false
 			}

@@ -78,9 +78,9 @@ func (p *parser) fail(says string) {
 	p.pos = len(p.src)
 }
 
-func (p *parser) more() bool { return p.pos < len(p.src) }
+func (p *parser) more() bool { return p.err == nil && p.pos < len(p.src) }
 
-func (p *parser) at(s string) bool { return strings.HasPrefix(p.src[p.pos:], s) }
+func (p *parser) at(s string) bool { return p.err == nil && strings.HasPrefix(p.src[p.pos:], s) }
 
 func (p *parser) accept(s string) bool {
 	if !p.at(s) {

@@ -5,12 +5,13 @@
 Every table is measured by running tokenizers 0.22.2 over all code points, because its parts carry different versions
 of Unicode. UNICODE_PROPERTIES is Oniguruma 6.9.10's list of property names; scripts.rs is the library's own script table.
 """
-import gzip, re, sys, unicodedata
+import gzip, re, struct, sys, unicodedata
+
+import numpy
 from tokenizers import Regex, Tokenizer, AddedToken, models, normalizers as N, pre_tokenizers as P
 
 CPS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 ALL = "".join(map(chr, CPS))
-ALLSET = frozenset(ALL)
 
 def uv(n):
     out = bytearray()
@@ -24,31 +25,34 @@ def text(s):
     b = s.encode()
     return uv(len(b)) + b
 
-def ranges(cps):
-    out = []
-    for c in sorted(cps):
-        if out and out[-1][1] == c - 1: out[-1][1] = c
-        else: out.append([c, c])
-    return out
+def ranges(mask):
+    edges = numpy.flatnonzero(numpy.diff(mask.astype(numpy.int8), prepend=0, append=0))
+    return edges.reshape(-1, 2)
 
-def pack_set(cps):
-    r, at, b = ranges(cps), 0, bytearray()
-    b += uv(len(r))
-    for lo, hi in r:
-        b += uv(lo - at) + uv(hi - lo)
-        at = hi + 1
+def pack_set(mask):
+    r, at = ranges(mask), 0
+    b = bytearray(uv(len(r)))
+    for lo, end in r.tolist():
+        b += uv(lo - at) + uv(end - 1 - lo)
+        at = end
     return bytes(b)
 
 def removed(regex, hay=ALL):
-    """The code points of hay that the regular expression matches, seen by removing them."""
-    return (ALLSET if hay is ALL else set(hay)) - set(N.Replace(Regex(regex), "").normalize_str(hay))
+    """The characters of hay that the regular expression matches, seen by removing them."""
+    left = numpy.frombuffer(N.Replace(Regex(regex), "").normalize_str(hay).encode("utf-32-le"), dtype="<u4")
+    mask = numpy.zeros(0x110000, dtype=bool)
+    mask[numpy.frombuffer(hay.encode("utf-32-le"), dtype="<u4")] = True
+    mask[left] = False
+    return mask
 
 def by_char(keep):
-    return {chr(c) for c in CPS if keep(chr(c))}
+    mask = numpy.zeros(0x110000, dtype=bool)
+    for c in CPS: mask[c] = keep(chr(c))
+    return mask
 
 sets, names = {}, {}
-def add(name, chars):
-    key = pack_set(map(ord, chars))
+def add(name, mask):
+    key = pack_set(mask)
     names[name] = sets.setdefault(key, len(sets))
 
 def properties(path):
@@ -86,6 +90,22 @@ def library():
     add("nmt:removed", by_char(lambda c: nmt.normalize_str(c) == ""))
     add("nmt:space", by_char(lambda c: nmt.normalize_str(c) == " " and c != " "))
 
+def charsmap(key, value):
+    """A Precompiled normalizer of one rule, for one byte."""
+    units = [0] * 1024
+    units[0] = 0x100 << 10
+    units[0x100 ^ key] = key | 1 << 8 | (0x100 ^ key ^ 0x300) << 10
+    units[0x300] = 1 << 31
+    return N.Precompiled(struct.pack("<I1024I", 4096, *units) + value + b"\0")
+
+def clusters():
+    """Where grapheme clusters end, seen through a rule that turns "a" into "X" and swallows what belongs to it."""
+    a = charsmap(ord("a"), b"X")
+    assert a.normalize_str("ab") == "Xb" and a.normalize_str("a\u0301b") == "Xb"
+    add("gcb:joined", by_char(lambda c: a.normalize_str("a" + c) == "X"))
+    add("gcb:prepend", by_char(lambda c: a.normalize_str(c + "a\u0301") == c + "X\u0301"))
+    add("gcb:control", by_char(lambda c: N.Replace(Regex(r"\X"), "x").normalize_str(c + "\u0301") == "xx"))
+
 def mapping(f):
     return {c: s for c in CPS if (s := f(chr(c))) != chr(c)}
 
@@ -107,23 +127,23 @@ def normal_forms():
     k = {c: s for c, s in mapping(nfkd.normalize_str).items() if c not in hangul and s != d.get(c)}
     # The class of a mark shows in what it may not pass: rank every mark between others of known class.
     rep = {}
-    for c in CPS:
-        if (v := unicodedata.combining(chr(c))) and c not in d and v not in rep and nfd.normalize_str("a" + chr(c) + "\u0334") != "a" + chr(c) + "\u0334": rep[v] = chr(c)
+    plain = [c for c in CPS if c not in d and c not in hangul]
+    for c in plain:
+        if (v := unicodedata.combining(chr(c))) and v not in rep and nfd.normalize_str("a" + chr(c) + "\u0334") != "a" + chr(c) + "\u0334": rep[v] = chr(c)
     rep[1] = "\u0334"
     order = sorted(rep)
     ccc = {}
-    for c in CPS:
+    for c in plain:
         ch = chr(c)
-        if c in d: continue
         if nfd.normalize_str(ch + "\u0334") != ch + "\u0334" or nfd.normalize_str("\u0301" + ch) != "\u0301" + ch:
             below = [v for v in order if nfd.normalize_str("a" + ch + rep[v]) != "a" + ch + rep[v]]
             above = [v for v in order if nfd.normalize_str("a" + rep[v] + ch) != "a" + rep[v] + ch]
             same = [v for v in order if v not in below and v not in above]
             assert len(same) == 1, (hex(c), below, above)
             ccc[c] = same[0]
-    for c in CPS:  # class 230: nothing that stays in place next to U+0301 distinguishes it from a starter but U+0345
+    for c in plain:  # class 230: nothing that stays in place next to U+0301 distinguishes it from a starter but U+0345
         ch = chr(c)
-        if c not in d and c not in ccc and nfd.normalize_str("\u0345" + ch) != "\u0345" + ch: ccc[c] = 230
+        if c not in ccc and nfd.normalize_str("\u0345" + ch) != "\u0345" + ch: ccc[c] = 230
     comp = {}
     for c, s in d.items():
         if len(s) > 1 and nfc.normalize_str(s) == chr(c): comp[c] = nfc.normalize_str(s[:-1]) + s[-1]
@@ -132,11 +152,12 @@ def normal_forms():
 
 def folds():
     """Oniguruma's case folding: equivalence classes of single characters, and strings that fold like one character."""
-    hay = "".join(sorted(removed_cased))
+    cased = removed(r"\p{Cased}") | removed(r"\p{Changes_When_Casemapped}") | removed(r"\p{Changes_When_Casefolded}")
+    hay = "".join(map(chr, numpy.flatnonzero(cased)))
     one = {}
     for c in hay:
-        m = removed("(?i:%s)" % c, hay) - {c}
-        if m: one[ord(c)] = "".join(sorted(m))
+        same = set(hay) - set(N.Replace(Regex("(?i:%s)" % c), "").normalize_str(hay)) - {c}
+        if same: one[ord(c)] = "".join(sorted(same))
     many = {ord(c): c.casefold() for c in ALL if len(c.casefold()) > 1}
     for c, s in many.items():
         assert N.Replace(Regex("(?i:^%s$)" % s), "").normalize_str(chr(c)) == "", (hex(c), s)
@@ -159,8 +180,8 @@ def scripts(path):
 
 properties(sys.argv[1])
 print("properties", len(names), "sets", len(sets), flush=True)
-removed_cased = removed(r"\p{Cased}") | removed(r"\p{Changes_When_Casemapped}") | removed(r"\p{Changes_When_Casefolded}")
 library()
+clusters()
 print("library", len(sets), flush=True)
 maps = {"lower": pack_map(mapping(N.Lowercase().normalize_str))}
 maps |= normal_forms()
