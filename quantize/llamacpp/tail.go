@@ -2,6 +2,7 @@ package llamacpp
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 	"sync"
 )
@@ -38,12 +39,19 @@ func (t *tail) String() string {
 	return string(t.buf)
 }
 
-// lines are the last lines that are not empty.
+// crash matches how Go's runtime begins its report of a signal. What follows are registers, which bury llama.cpp's words.
+var crash = regexp.MustCompile(`^(SIG[A-Z]+: |fatal error: |panic: |unexpected fault address)`)
+
+// lines are the last lines that are not empty, up to where Go's runtime reports a crash.
 func (t *tail) lines() []string {
 	var kept []string
 	for _, l := range strings.Split(t.String(), "\n") {
-		if l = strings.TrimRight(l, " \r\t"); l != "" {
-			kept = append(kept, l)
+		if l = strings.TrimRight(l, " \r\t"); l == "" {
+			continue
+		}
+		kept = append(kept, l)
+		if crash.MatchString(l) {
+			break
 		}
 	}
 	return kept[max(0, len(kept)-shownLines):]
