@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"quern/convert/gguf"
 	"quern/hfclient/hubtest"
 	"quern/quantize/llamacpp"
 	"quern/stages/source/pocket"
@@ -39,7 +40,7 @@ func TestScript(t *testing.T) {
 		Dir:   "testdata/script",
 		Setup: setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits_, "hub": hubCommand, "pocket": unpackPocket, "killed": killed, "flip": flip, "absent": absent, "same": same,
+			"exits": exits_, "hub": hubCommand, "pocket": unpackPocket, "killed": killed, "interrupted": interrupted, "nan": spoil, "flip": flip, "absent": absent, "same": same,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "runtime" {
@@ -75,6 +76,7 @@ func setup(e *testscript.Env) error {
 	hub.Add("acme/pocket", src)
 	gated := hub.Add("acme/gated", src)
 	gated.Gated, gated.Granted = true, map[string]bool{"hf_good": true}
+	hub.Add("acme/huge", src).Lie("model.safetensors", 1<<44, strings.Repeat("ab", 32))
 	e.Values[hubKey{}] = hub
 	e.Vars = append(e.Vars, hub.Env(home)...)
 	return nil
@@ -138,13 +140,19 @@ func unpackPocket(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // killed AFTER PROGRAM ARGS... kills a program with SIGKILL that long after its start. It may have ended before.
-func killed(ts *testscript.TestScript, _ bool, args []string) {
+func killed(ts *testscript.TestScript, _ bool, args []string) { signalled(ts, args, os.Kill) }
+
+// interrupted AFTER PROGRAM ARGS... is what Ctrl-C does; the program must end with 130 or have succeeded before.
+func interrupted(ts *testscript.TestScript, _ bool, args []string) {
+	if code := signalled(ts, args, os.Interrupt); code != 130 && code != 0 {
+		ts.Fatalf("exit code %d after an interrupt", code)
+	}
+}
+
+func signalled(ts *testscript.TestScript, args []string, sig os.Signal) int {
 	d, err := time.ParseDuration(args[0])
 	ts.Check(err)
-	path, err := exec.LookPath(args[1])
-	if err != nil {
-		path = filepath.Join(filepath.Dir(ts.Getenv("PATH")), args[1])
-	}
+	path := ""
 	for dir := range strings.SplitSeq(ts.Getenv("PATH"), string(os.PathListSeparator)) {
 		if p := filepath.Join(dir, args[1]); exists(p) {
 			path = p
@@ -157,8 +165,26 @@ func killed(ts *testscript.TestScript, _ bool, args []string) {
 		cmd.Env = append(cmd.Env, k+"="+ts.Getenv(k))
 	}
 	ts.Check(cmd.Start())
-	time.AfterFunc(d, func() { cmd.Process.Kill() })
-	cmd.Wait() //nolint:errcheck // killed is what is wanted
+	time.AfterFunc(d, func() { cmd.Process.Signal(sig) }) //nolint:errcheck // it may have ended
+	cmd.Wait()                                            //nolint:errcheck // a signal's end is what is wanted
+	return cmd.ProcessState.ExitCode()
+}
+
+// nan FILE TENSOR makes the first weight of an F32 tensor of a GGUF file NaN.
+func spoil(ts *testscript.TestScript, _ bool, args []string) {
+	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_RDWR, 0)
+	ts.Check(err)
+	defer f.Close()
+	fi, err := f.Stat()
+	ts.Check(err)
+	g, err := gguf.Read(args[0], f, fi.Size())
+	ts.Check(err)
+	t, ok := g.Tensor(args[1])
+	if !ok || t.Type != gguf.F32 {
+		ts.Fatalf("%s is not an F32 tensor", args[1])
+	}
+	_, err = f.WriteAt([]byte{0, 0, 0xc0, 0x7f}, g.DataOffset+t.Offset)
+	ts.Check(err)
 }
 
 func exists(p string) bool { _, err := os.Stat(p); return err == nil }
