@@ -78,6 +78,7 @@ var kinds = map[Kind]func(*builder) error{
 	NemotronH:   func(b *builder) error { return b.then(b.gpt2(), keyAddBOS, true) },
 	MuseGlimmer: (*builder).museGlimmer,
 	ChatML:      (*builder).chatML,
+	QwenASR:     (*builder).qwenASR,
 	DeepSeekV32: (*builder).deepSeekV32,
 }
 
@@ -406,6 +407,15 @@ func (b *builder) chatML() error {
 	return err
 }
 
+func (b *builder) qwenASR() error {
+	if err := b.chatML(); err != nil {
+		return err
+	}
+	b.withoutTemplate()
+	return nil
+}
+
+// deepSeekV32 takes no tokenizer that does not begin texts: the reference asks to correct tokenizer_config.json.
 func (b *builder) deepSeekV32() error {
 	if err := b.load(); err != nil {
 		return err

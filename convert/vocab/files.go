@@ -23,31 +23,70 @@ type pair struct {
 	value json.RawMessage
 }
 
-// read gives a file's bytes, or nil when it is not there.
-func read(src fs.FS, name string) ([]byte, error) {
-	f, err := src.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+// memo reads each file of a checkpoint once: a remote source pays for every reading.
+type memo struct {
+	fs.FS
+	files map[string]memoFile
+}
+
+type memoFile struct {
+	data []byte
+	err  error
+}
+
+// ReadFile gives a file's bytes, which must not be changed; a file above maxFile is a *fault.Invalid.
+func (m *memo) ReadFile(name string) ([]byte, error) {
+	f, ok := m.files[name]
+	if !ok {
+		f.data, f.err = readWhole(m.FS, name)
+		m.files[name] = f
 	}
+	return f.data, f.err
+}
+
+// Stat asks the source.
+func (m *memo) Stat(name string) (fs.FileInfo, error) { return fs.Stat(m.FS, name) }
+
+// ReadDir asks the source.
+func (m *memo) ReadDir(name string) ([]fs.DirEntry, error) { return fs.ReadDir(m.FS, name) }
+
+func readWhole(src fs.FS, name string) ([]byte, error) {
+	f, err := src.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, err
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, err
 	}
 	if st.IsDir() {
-		return nil, nil
+		return nil, &fs.PathError{Op: "read", Path: name, Err: fs.ErrNotExist}
 	}
 	if st.Size() > maxFile {
 		return nil, &fault.Invalid{On: name, Says: fmt.Sprintf("%d bytes, at most %d are read", st.Size(), int64(maxFile))}
 	}
-	b, err := io.ReadAll(io.LimitReader(f, maxFile))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+	b := make([]byte, 0, max(st.Size(), 0)+1)
+	w := bytes.NewBuffer(b)
+	_, err = w.ReadFrom(io.LimitReader(f, maxFile))
+	return w.Bytes(), err
+}
+
+// read gives a file's bytes, or nil when it is not there.
+func read(src fs.FS, name string) ([]byte, error) {
+	var b []byte
+	var err error
+	if m, ok := src.(*memo); ok {
+		b, err = m.ReadFile(name)
+	} else {
+		b, err = readWhole(src, name)
 	}
-	if b == nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", name, err)
+	case b == nil:
 		b = []byte{}
 	}
 	return b, nil

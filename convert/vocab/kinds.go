@@ -64,5 +64,6 @@ const (
 	NemotronH   Kind = "nemotron-h"   // GPT2 with a bos
 	ChatML      Kind = "chatml"       // SPMOrGPT2 that begins and ends with <|im_end|> (Qwen 3 Omni and ASR)
 	MuseGlimmer Kind = "muse-glimmer" // GPT2 with <|eot|>
+	QwenASR     Kind = "qwen-asr"     // ChatML, for which the reference has a template of its own
 	DeepSeekV32 Kind = "deepseek-v32" // GPT2, refused unless the tokenizer adds a bos
 )

@@ -33,7 +33,7 @@ func (b *builder) load() error {
 		return err
 	}
 	for _, n := range t.Notes {
-		b.warn("tokenizer: %s", n)
+		b.warn("tokenizer_config.json against tokenizer.json: %s", n)
 	}
 	e := &engine{tok: t}
 	e.texts, e.known = t.Vocab()
@@ -46,7 +46,10 @@ func (b *builder) load() error {
 		}
 	}
 	b.hf = e
-	return b.named()
+	if err := b.named(); err != nil {
+		return err
+	}
+	return b.disagreements()
 }
 
 // roles are the attributes of a tokenizer that name special tokens. Source: transformers, SPECIAL_TOKENS_ATTRIBUTES.

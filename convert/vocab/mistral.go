@@ -1,7 +1,6 @@
 package vocab
 
 import (
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"path"
@@ -9,6 +8,7 @@ import (
 	"strings"
 
 	"quern/convert/fault"
+	"quern/convert/tokenizer"
 )
 
 // mistralFormat is Kind Mistral: the checkpoint's own template file counts. A Hugging Face checkpoint that has only
@@ -16,24 +16,6 @@ import (
 func (b *builder) mistralFormat() error { return b.readMistral(true) }
 
 func (b *builder) mistral() error { return b.readMistral(false) }
-
-// tekkenFile is Mistral's own file format.
-type tekkenFile struct {
-	Config struct {
-		Size     int64  `json:"default_vocab_size"`
-		Specials int64  `json:"default_num_special_tokens"`
-		Version  string `json:"version"`
-		Pattern  string `json:"pattern"`
-	} `json:"config"`
-	Vocab []struct {
-		Rank  int64  `json:"rank"`
-		Bytes []byte `json:"token_bytes"`
-	} `json:"vocab"`
-	Specials []struct {
-		Rank int64  `json:"rank"`
-		Text string `json:"token_str"`
-	} `json:"special_tokens"`
-}
 
 // tekkenSpecials are the special tokens of files that list none. Source: mistral-common, Tekkenizer.
 var tekkenSpecials = []string{"<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]",
@@ -72,26 +54,26 @@ func (b *builder) readMistral(native bool) error {
 	if err != nil {
 		return err
 	}
-	var file tekkenFile
-	if err := json.Unmarshal(raw, &file); err != nil {
-		return &fault.Invalid{On: name, Says: "not Mistral's tokenizer format", Err: err}
+	file, err := tokenizer.ParseTekken(raw)
+	if err != nil {
+		return err
 	}
-	texts, ranks, err := tekkenTokens(&file)
+	texts, ranks, err := tekkenTokens(file)
 	if err != nil {
 		return err
 	}
 	b.kv.set(keyModel, "gpt2")
 	b.kv.set(keyPre, "tekken") // by the format, whatever its pattern
 	b.out.Pre = &Identity{Pre: "tekken", How: HowStructure, Structure: "tekken.json"}
-	merges, err := ranks.mergesSplit()
-	if err != nil {
-		return err
+	var merges []string
+	for _, m := range tokenizer.RankMerges(ranks) {
+		merges = append(merges, m[0]+" "+m[1])
 	}
 	b.kv.set(keyMerges, merges)
 	id := func(text string) int { return slices.Index(texts, text) }
 	types := make([]int32, len(texts))
 	for i := range types {
-		if types[i] = Normal; int64(i) < file.Config.Specials {
+		if types[i] = Normal; i < file.Config.NumSpecial {
 			types[i] = Control
 		}
 	}
@@ -102,39 +84,35 @@ func (b *builder) readMistral(native bool) error {
 	return b.mistralRest(texts, make([]int32, len(texts)), types, file.Config.Version, "-tekken", native)
 }
 
-// tekkenTokens lists the special tokens, filled up by number, and the ranks behind them.
-func tekkenTokens(f *tekkenFile) ([]string, *ranks, error) {
+// tekkenTokens lists the special tokens, filled up by number, and the ranks behind them, which are also given alone.
+func tekkenTokens(f *tokenizer.Tekken) (texts []string, ranks [][]byte, err error) {
 	bad := func(format string, args ...any) error {
 		return &fault.Invalid{On: "tekken.json", Says: fmt.Sprintf(format, args...)}
 	}
-	inner := f.Config.Size - f.Config.Specials
-	if f.Config.Specials < 0 || f.Config.Size > maxTokens || inner < 256 || inner > int64(len(f.Vocab)) {
-		return nil, nil, bad("vocabulary of %d with %d special tokens, from %d ranks", f.Config.Size, f.Config.Specials, len(f.Vocab))
+	specials, inner := f.Config.NumSpecial, f.Config.VocabSize-f.Config.NumSpecial
+	if f.Config.VocabSize > maxTokens || inner < 256 || inner > len(f.Vocab) {
+		return nil, nil, bad("vocabulary of %d with %d special tokens, from %d ranks", f.Config.VocabSize, specials, len(f.Vocab))
 	}
-	var texts []string
-	for _, s := range f.Specials {
-		texts = append(texts, s.Text)
+	for _, s := range f.Special {
+		texts = append(texts, s.Str)
 	}
-	if f.Specials == nil {
+	if f.Special == nil {
 		texts = slices.Clone(tekkenSpecials)
 	}
-	if int64(len(texts)) > f.Config.Specials {
-		return nil, nil, bad("%d special tokens, the configuration says %d", len(texts), f.Config.Specials)
+	if len(texts) > specials {
+		return nil, nil, bad("%d special tokens, the configuration says %d", len(texts), specials)
 	}
-	for i := int64(len(texts)); i < f.Config.Specials; i++ {
+	for i := len(texts); i < specials; i++ {
 		texts = append(texts, fmt.Sprintf("<SPECIAL_%d>", i))
 	}
-	r := &ranks{rank: make(map[string]int, inner)}
 	for i, v := range f.Vocab[:inner] {
-		if v.Rank != int64(i) || i < 256 && (len(v.Bytes) != 1 || v.Bytes[0] != byte(i)) {
+		if v.Rank != i || len(v.Bytes) == 0 || len(v.Bytes) > maxRankBytes || i < 256 && (len(v.Bytes) != 1 || v.Bytes[0] != byte(i)) {
 			return nil, nil, bad("entry %d has rank %d and %d bytes; ranks must count up, and the first 256 be the bytes", i, v.Rank, len(v.Bytes))
 		}
-		if !r.add(string(v.Bytes), i) {
-			return nil, nil, bad("entry %d is there twice", i)
-		}
-		texts = append(texts, byteText(string(v.Bytes)))
+		ranks = append(ranks, v.Bytes)
+		texts = append(texts, tokenizer.ByteChars(v.Bytes))
 	}
-	return texts, r, nil
+	return texts, ranks, nil
 }
 
 func (b *builder) mistralIDs(bos, eos, unk, pad int) error {

@@ -36,7 +36,7 @@ type Identity struct {
 	Hash       string       `json:"hash,omitempty"`       // of the reference's text
 	Structure  string       `json:"structure,omitempty"`  // where the tokenizer cuts, in words
 	Proven     bool         `json:"proven"`               // compared with llama.cpp's own vocabulary, within what is known of the entry
-	Differs    []Difference `json:"differs,omitempty"`    // texts of the corpus that llama.cpp encodes otherwise under Pre
+	Differs    []Difference `json:"differs"`              // texts of the corpus that llama.cpp encodes otherwise under Pre
 	Candidates []Candidate  `json:"candidates,omitempty"` // what was tried
 }
 
@@ -93,7 +93,7 @@ func (b *builder) identify() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	id := &Identity{Hash: hashIDs(ids)}
+	id := &Identity{Hash: hashIDs(ids), Differs: []Difference{}}
 	b.out.Pre = id
 	table, hashed := hashes[id.Hash]
 	switch {

@@ -74,7 +74,7 @@ func (b *builder) differences(pre string) ([]Difference, error) {
 	if len(theirs) != len(texts) {
 		return nil, fmt.Errorf("llama.cpp encoded %d of %d texts", len(theirs), len(texts))
 	}
-	var out []Difference
+	out := []Difference{}
 	for i, s := range samples() {
 		if !slices.Equal(b.ours[i], theirs[i]) {
 			out = append(out, Difference{kindOf(s, len(b.hf.tok.Structure().Normalizer) > 0), s.text, b.ours[i], theirs[i]})

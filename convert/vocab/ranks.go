@@ -1,23 +1,20 @@
 package vocab
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/base64"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
-	"sort"
 	"strconv"
-	"strings"
 
 	"quern/convert/fault"
+	"quern/convert/tokenizer"
 )
 
 // ranks is a vocabulary of byte strings whose rank is both the id and the priority of the merge that makes it.
 type ranks struct {
 	rank  map[string]int
-	order []string // by first appearance in the file
+	order []string // by rank
 }
 
 func (r *ranks) add(s string, rank int) bool {
@@ -29,35 +26,24 @@ func (r *ranks) add(s string, rank int) bool {
 	return true
 }
 
-// readRanks reads a tiktoken file: base64 and rank on each line.
+// readRanks reads a tiktoken file.
 func readRanks(name string, b []byte) (*ranks, error) {
-	r := &ranks{rank: map[string]int{}}
-	sc := bufio.NewScanner(bytes.NewReader(b))
-	for n := 1; sc.Scan(); n++ {
-		words := strings.Fields(sc.Text())
-		if len(words) == 0 {
-			continue
-		}
-		bad := func(err error) error {
-			return &fault.Invalid{On: fmt.Sprintf("%s: line %d", name, n), Says: "not a token in base64 and its rank", Err: err}
-		}
-		if len(words) != 2 {
-			return nil, bad(fmt.Errorf("%d words", len(words)))
-		}
-		text, err := base64.StdEncoding.DecodeString(words[0])
-		if err != nil || len(text) == 0 || len(text) > maxRankBytes {
-			return nil, bad(err)
-		}
-		rank, err := strconv.Atoi(words[1])
-		if err != nil || rank < 0 || rank >= maxTokens {
-			return nil, bad(err)
-		}
-		if !r.add(string(text), rank) {
-			return nil, bad(fmt.Errorf("the token is there twice"))
-		}
+	list, err := tokenizer.ParseTiktoken(b)
+	if invalid := (*fault.Invalid)(nil); errors.As(err, &invalid) {
+		return nil, &fault.Invalid{On: name, Says: invalid.Says, Err: invalid.Err}
 	}
-	if err := sc.Err(); err != nil {
-		return nil, &fault.Invalid{On: name, Says: "not a file of ranks", Err: err}
+	if err != nil {
+		return nil, err
+	}
+	r := &ranks{rank: map[string]int{}}
+	for i, t := range list {
+		switch {
+		case t == nil:
+		case len(t) == 0 || len(t) > maxRankBytes:
+			return nil, &fault.Invalid{On: name, Says: fmt.Sprintf("the token of rank %d has %d bytes, want 1 to %d", i, len(t), maxRankBytes)}
+		case !r.add(string(t), i):
+			return nil, &fault.Invalid{On: name, Says: fmt.Sprintf("the tokens of rank %d and %d are the same", r.rank[string(t)], i)}
+		}
 	}
 	return r, nil
 }
@@ -105,61 +91,8 @@ func (r *ranks) apart(t string) []string {
 	}
 }
 
-// mergesSplit lists for every token all ways to cut it into two known tokens, by the ranks of the parts. Ranks count
-// up from 0 here, and the first 256 are the bytes.
-func (r *ranks) mergesSplit() ([]string, error) {
-	var out []string
-	for id, t := range r.order {
-		if id < 256 {
-			continue
-		}
-		var cuts []int
-		for i := 1; i < len(t); i++ {
-			_, left := r.rank[t[:i]]
-			_, right := r.rank[t[i:]]
-			if left && right {
-				cuts = append(cuts, i)
-			}
-		}
-		if len(cuts) == 0 {
-			return nil, &fault.Invalid{On: "tekken.json", Says: fmt.Sprintf("the token of rank %d cannot be merged from two others", id)}
-		}
-		sort.SliceStable(cuts, func(a, b int) bool {
-			la, lb := r.rank[t[:cuts[a]]], r.rank[t[:cuts[b]]]
-			if la != lb {
-				return la < lb
-			}
-			return r.rank[t[cuts[a]:]] < r.rank[t[cuts[b]:]]
-		})
-		for _, i := range cuts {
-			out = append(out, byteText(t[:i])+" "+byteText(t[i:]))
-		}
-	}
-	return out, nil
-}
-
-// byteLetters spells a byte as the letter that byte-level vocabularies use for it: printable Latin-1 stands for
-// itself, the others follow from U+0100 on. Source: the GPT-2 vocabulary.
-var byteLetters = func() (t [256]rune) {
-	next := rune(256)
-	for b := range t {
-		if b >= '!' && b <= '~' || b >= 0xa1 && b <= 0xac || b >= 0xae {
-			t[b] = rune(b)
-		} else {
-			t[b] = next
-			next++
-		}
-	}
-	return t
-}()
-
-func byteText(s string) string {
-	var out strings.Builder
-	for i := range len(s) {
-		out.WriteRune(byteLetters[s[i]])
-	}
-	return out.String()
-}
+// byteText spells bytes as byte-level vocabularies do.
+func byteText(s string) string { return tokenizer.ByteChars([]byte(s)) }
 
 // rankFamily is a family whose special tokens stand in the Python code of its checkpoints: they follow the ranks.
 type rankFamily struct {

@@ -91,7 +91,7 @@ func (b *builder) try(name string, own structure, structural bool) (Candidate, [
 	}
 	c.Differs = len(differs)
 	if len(differs) == 0 {
-		return c, nil, nil
+		return c, differs, nil
 	}
 	c.First = &differs[0]
 	if !structural {

@@ -386,3 +386,46 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
+
+// TestDisagreements holds that a tokenizer_config.json that says otherwise than tokenizer.json is named.
+func TestDisagreements(t *testing.T) {
+	folder, _ := recordedFolder(t, "adv-qwen3")
+	var tc map[string]any
+	if err := json.Unmarshal(folder["tokenizer_config.json"].Data, &tc); err != nil {
+		t.Fatal(err)
+	}
+	added := tc["added_tokens_decoder"].(map[string]any)
+	for id, token := range added {
+		if token.(map[string]any)["content"] == "<|im_end|>" {
+			delete(added, id)
+			added["7"] = token
+		}
+	}
+	data, err := json.Marshal(tc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder["tokenizer_config.json"] = &fstest.MapFile{Data: data}
+	v, err := Build(folder, GPT2, Input{Config: anySize, Arch: "x", Pre: "qwen2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all := strings.Join(v.Warnings, "\n"); !strings.Contains(all, `token "<|im_end|>" has the id 7 there and 484 in the tokenizer, where 7 is`) {
+		t.Errorf("warnings %q", v.Warnings)
+	}
+}
+
+// TestIdentify holds that a folder of tokenizer files is enough.
+func TestIdentify(t *testing.T) {
+	for name, want := range map[string]string{"adv-gpt4o": "gpt-4o", "spm": "default", "wpm": "jina-v2-en", "tekken": "tekken", "rwkv": ""} {
+		folder, prover := recordedFolder(t, name)
+		id, err := Identify(folder, Input{Arch: "x", Prover: prover})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if id.Pre != want {
+			t.Errorf("%s: %s, want %s", name, id.Pre, want)
+		}
+	}
+}

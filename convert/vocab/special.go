@@ -1,6 +1,7 @@
 package vocab
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -16,9 +17,10 @@ var baseTypes = []string{"bos", "eos", "unk", "sep", "pad", "cls", "mask"}
 
 // specialOptions say what one reading of the special tokens takes.
 type specialOptions struct {
-	types  []string // nil: baseTypes
-	merges bool     // take the merges too
-	tokens int      // ids from here on are out of range; 0 = any id is in range
+	types  []string    // nil: baseTypes
+	merges bool        // take the merges too
+	read   [][2]string // the merges of tokenizer.json, where they are read already
+	tokens int         // ids from here on are out of range; 0 = any id is in range
 }
 
 // specials is what the checkpoint's small files say about special tokens, merges and chat templates.
@@ -29,6 +31,7 @@ type specials struct {
 	adds     ordered[bool]
 	merges   []string
 	template chatTemplate
+	listed   int // added_tokens of tokenizer.json
 	lower    *bool
 	strip    *bool
 	warn     func(string, ...any)
@@ -116,7 +119,7 @@ func (s *specials) fromTokenizer(src fs.FS) error {
 			return &fault.Invalid{On: "tokenizer.json", Says: "not the JSON of a tokenizer", Err: err}
 		}
 		if s.opt.merges {
-			if s.merges, err = mergesJSON(tok.Model.Merges, s.warn); err != nil {
+			if s.merges, err = mergesJSON(tok.Model.Merges, s.opt.read, s.warn); err != nil {
 				return err
 			}
 		}
@@ -126,6 +129,7 @@ func (s *specials) fromTokenizer(src fs.FS) error {
 		}
 		s.normalizer(n, 0)
 	}
+	s.listed = len(tok.AddedTokens)
 	tc, err := readObject(src, "tokenizer_config.json")
 	if err != nil {
 		return err
@@ -241,25 +245,29 @@ func (s *specials) normalizer(v any, depth int) {
 	}
 }
 
-// mergesJSON reads the merges of tokenizer.json, "a b" or ["a", "b"]; a blank inside a part becomes U+0120.
-func mergesJSON(raw json.RawMessage, warn func(string, ...any)) ([]string, error) {
-	var texts []string
-	if len(raw) == 0 || json.Unmarshal(raw, &texts) == nil {
-		return texts, nil
-	}
-	var pairs [][]string
-	if err := json.Unmarshal(raw, &pairs); err != nil {
-		if raw[0] != '[' {
-			return nil, nil
+// mergesJSON reads the merges of tokenizer.json, "a b" or ["a", "b"]; a blank inside a part becomes U+0120. Where they are
+// read already, they are taken from there, unless a header line stands among them, which the tokenizer leaves out.
+func mergesJSON(raw json.RawMessage, read [][2]string, warn func(string, ...any)) ([]string, error) {
+	if len(read) == 0 || len(raw) == 0 || bytes.Contains(raw, []byte(`"#version`)) {
+		var texts []string
+		if len(raw) == 0 || raw[0] != '[' || json.Unmarshal(raw, &texts) == nil {
+			return texts, nil
 		}
-		return nil, &fault.Invalid{On: "tokenizer.json: model.merges", Says: "neither texts nor pairs of texts", Err: err}
+		var pairs [][]string
+		if err := json.Unmarshal(raw, &pairs); err != nil {
+			return nil, &fault.Invalid{On: "tokenizer.json: model.merges", Says: "neither texts nor pairs of texts", Err: err}
+		}
+		read = make([][2]string, len(pairs))
+		for i, p := range pairs {
+			if len(p) != 2 {
+				return nil, &fault.Invalid{On: "tokenizer.json: model.merges", Says: fmt.Sprintf("merge %d has %d parts, want 2", i, len(p))}
+			}
+			read[i] = [2]string(p)
+		}
 	}
-	texts = make([]string, len(pairs))
+	texts := make([]string, len(read))
 	spaces := false
-	for i, p := range pairs {
-		if len(p) != 2 {
-			return nil, &fault.Invalid{On: "tokenizer.json: model.merges", Says: fmt.Sprintf("merge %d has %d parts, want 2", i, len(p))}
-		}
+	for i, p := range read {
 		spaces = spaces || strings.Contains(p[0], " ") || strings.Contains(p[1], " ")
 		texts[i] = strings.ReplaceAll(p[0], " ", "\u0120") + " " + strings.ReplaceAll(p[1], " ", "\u0120")
 	}

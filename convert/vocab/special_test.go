@@ -141,29 +141,12 @@ func TestTemplates(t *testing.T) {
 	}
 }
 
-func TestRWKVLines(t *testing.T) {
-	for line, want := range map[string]string{
-		`1 '\x00' 1`:          `\x00`,
-		`2 b'\xff\n' 2`:       `\xff\n`,
-		`3 "it's" 4`:          `it's`,
-		`4 ' ' 1`:             ` `,
-		`5 '\u4e2d' 3`:        `\xe4\xb8\xad`,
-		`6 '\'"' 2`:           `\'"`,
-		`7 '\\' 1`:            `\\`,
-		"8 '\u00e9 \u00e9' 5": `\xc3\xa9 \xc3\xa9`,
+func TestPythonBytes(t *testing.T) {
+	for in, want := range map[string]string{
+		"\x00": `\x00`, "\xff\n": `\xff\n`, "it's": `it's`, "'\"": `\'"`, `\`: `\\`, "\u4e2d\t\r\x7f ": `\xe4\xb8\xad\t\r\x7f `,
 	} {
-		b, err := rwkvLine(line)
-		if err != nil {
-			t.Errorf("%s: %v", line, err)
-			continue
-		}
-		if got := pythonBytes(b); got != want {
-			t.Errorf("%s: %s, want %s", line, got, want)
-		}
-	}
-	for _, line := range []string{`1 'a'`, `1 'a' 2`, `1 'a 1`, `1 a 1`, `1 '\q' 2`, `1 '\x0' 1`, `1 b'\u4e2d' 3`, `1 'a'b' 3`} {
-		if _, err := rwkvLine(line); err == nil {
-			t.Errorf("%s: no error", line)
+		if got := pythonBytes([]byte(in)); got != want {
+			t.Errorf("%q: %s, want %s", in, got, want)
 		}
 	}
 }
@@ -208,9 +191,9 @@ func TestRefusals(t *testing.T) {
 		{GPT2OrSPM, nil, nil, "its own copy of the GPT-NeoX vocabulary"},
 		{SPMOrJSON, map[string]string{"tokenizer.model.v3": ""}, nil, "tokenizer.model.v3: not read under this name"},
 		{GPT2, map[string]string{"tokenizer.json": "{"}, nil, "tokenizer.json"},
-		{RWKV, map[string]string{rwkvFile: "1 'a' 1\n2 'b' 7\n"}, nil, "line 2: not a token: 1 bytes, the line says 7"},
+		{RWKV, map[string]string{rwkvFile: "1 'a' 1\n2 'b' 7\n"}, nil, "line 2 cannot be read: the literal has 1 bytes"},
 		{Plamo, map[string]string{"tokenizer.jsonl": "[\"a\", 0.5]\n[\"b\"]\n"}, nil, "tokenizer.jsonl: line 2"},
-		{QwenRanks, map[string]string{"qwen.tiktoken": "YQ== x"}, nil, "qwen.tiktoken: line 1"},
+		{QwenRanks, map[string]string{"qwen.tiktoken": "YQ== x"}, nil, "qwen.tiktoken: line 1 is not a token and a rank"},
 		{Mistral, nil, nil, "neither tekken.json nor tokenizer.model"},
 		{Mistral, map[string]string{"tekken.json": `{"config": {"default_vocab_size": 10, "default_num_special_tokens": 2}}`}, nil, "vocabulary of 10 with 2 special tokens, from 0 ranks"},
 		{Llama, map[string]string{"tokenizer_config.json": `{"tokenizer_class": "HybridDNATokenizer"}`}, nil, "HybridDNATokenizer is Python code"},

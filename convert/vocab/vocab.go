@@ -16,6 +16,7 @@ import (
 	"quern/convert/config"
 	"quern/convert/fault"
 	"quern/convert/gguf"
+	"quern/convert/tokenizer"
 )
 
 // TokenType is what llama.cpp calls the type of a token. Source: gguf-py/gguf/constants.py, TokenType.
@@ -59,9 +60,11 @@ type Special struct {
 type Vocab struct {
 	KVs      []gguf.KV // the entries in the reference's order
 	Tokens   int       // number of tokens
-	Added    int       // number of added tokens that the tokenizer states, of those the vocabulary holds too
 	Pre      *Identity // how the pre-tokenizer was decided; nil where the kind has none to decide
 	Warnings []string
+
+	Tokenizer *tokenizer.Tokenizer // as AutoTokenizer loads it; nil where the kind has no need of it
+	Listed    int                  // number of added_tokens in tokenizer.json, in the model's vocabulary or not
 }
 
 // Value gives the entry's value, or nil.
@@ -73,9 +76,9 @@ func Build(src fs.FS, kind Kind, in Input) (*Vocab, error) {
 	if !ok {
 		return nil, &fault.Unsupported{On: string(kind), Says: "no such kind of vocabulary"}
 	}
-	b := &builder{src: src, in: in, out: &Vocab{}, root: in.Root}
+	b := &builder{src: &memo{src, map[string]memoFile{}}, in: in, out: &Vocab{}, root: in.Root}
 	if b.root == nil {
-		root, err := readObject(src, "config.json")
+		root, err := readObject(b.src, "config.json")
 		if err != nil {
 			return nil, err
 		}
@@ -92,6 +95,9 @@ func Build(src fs.FS, kind Kind, in Input) (*Vocab, error) {
 		b.kv.set(keyPre, pre)
 	}
 	b.out.KVs = b.kv
+	if b.hf != nil {
+		b.out.Tokenizer = b.hf.tok
+	}
 	if tokens, ok := b.kv.value(keyTokens).([]string); ok {
 		b.out.Tokens = len(tokens)
 	}
@@ -181,10 +187,14 @@ func (b *builder) write(model, pre string, list []token, scores bool) {
 
 // specials reads the checkpoint's special tokens and adds those that the family knows.
 func (b *builder) specials(opt specialOptions) (*specials, error) {
+	if opt.merges && b.hf != nil {
+		opt.read = b.hf.tok.Merges()
+	}
 	s, err := loadSpecials(b.src, b.root, opt, b.warn)
 	if err != nil {
 		return nil, err
 	}
+	b.out.Listed = s.listed
 	for _, sp := range b.in.Specials {
 		id := sp.ID
 		if sp.Text != "" {
