@@ -153,8 +153,28 @@ func ParseTekken(data []byte) (*Tekken, error) {
 	return t, nil
 }
 
-// Tokenizer makes a tokenizer with the ids that Mistral's own library gives: special tokens first, then ranks. Places
-// of special tokens that the file leaves empty are <SPECIAL_n>.
+// tekkenSpecial are the special tokens of files of before they were listed in them. Source: mistral-common 1.13.1, tekken.py.
+var tekkenSpecial = [...]string{"<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]",
+	"[/TOOL_RESULTS]", "[TOOL_CALLS]", "[IMG]", "<pad>", "[IMG_BREAK]", "[IMG_END]", "[PREFIX]", "[MIDDLE]", "[SUFFIX]", "[SYSTEM_PROMPT]",
+	"[/SYSTEM_PROMPT]", "[TOOL_CONTENT]"}
+
+// Specials are the texts of the special tokens by id. Places that the file leaves empty are <SPECIAL_n>.
+func (t *Tekken) Specials() []string {
+	names := make([]string, t.Config.NumSpecial)
+	for i := range names {
+		if names[i] = fmt.Sprintf("<SPECIAL_%d>", i); t.Special == nil && i < len(tekkenSpecial) {
+			names[i] = tekkenSpecial[i]
+		}
+	}
+	for _, s := range t.Special {
+		if s.Rank >= 0 && s.Rank < len(names) {
+			names[s.Rank] = s.Str
+		}
+	}
+	return names
+}
+
+// Tokenizer makes a tokenizer with the ids that Mistral's own library gives: special tokens first, then ranks.
 func (t *Tekken) Tokenizer() (*Tokenizer, error) {
 	r := Ranks{First: int32(t.Config.NumSpecial), Pattern: t.Config.Pattern}
 	for i, v := range t.Vocab {
@@ -163,13 +183,7 @@ func (t *Tekken) Tokenizer() (*Tokenizer, error) {
 		}
 		r.Tokens = append(r.Tokens, v.Bytes)
 	}
-	for i := range t.Config.NumSpecial {
-		name := fmt.Sprintf("<SPECIAL_%d>", i)
-		for _, s := range t.Special {
-			if s.Rank == i {
-				name = s.Str
-			}
-		}
+	for i, name := range t.Specials() {
 		r.Special = append(r.Special, AddedToken{Content: name, Special: true, Declared: int32(i)})
 	}
 	return NewRanks(r)
