@@ -6,7 +6,6 @@ package view
 import (
 	"context"
 	"encoding/binary"
-	"math"
 
 	"quern/convert/fault"
 	"quern/convert/safetensors"
@@ -192,15 +191,6 @@ func readInts(v []int64, b []byte, d safetensors.DType) {
 	}
 }
 
-// Exp is e to the power of each value, see exp32 for its rounding.
-func Exp(t Tensor) (Tensor, error) {
-	return Map(t, func(v []float32) {
-		for i, x := range v {
-			v[i] = exp32(x)
-		}
-	})
-}
-
 // Negate changes every sign, of zeros too.
 func Negate(t Tensor) (Tensor, error) {
 	return Map(t, func(v []float32) {
@@ -209,6 +199,3 @@ func Negate(t Tensor) (Tensor, error) {
 		}
 	})
 }
-
-// exp32 will follow torch's rounding; for now it is the correctly rounded value.
-func exp32(x float32) float32 { return float32(math.Exp(float64(x))) }
