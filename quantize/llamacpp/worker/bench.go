@@ -34,7 +34,7 @@ func (s *session) bench(a llamacpp.BenchArgs) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bencher{s: s, m: m, ctx: ctx, size: orDefault(a.Batch, defaultBatch), rng: rand.New(rand.NewPCG(1, 2))}
+	b := &bencher{s: s, m: m, ctx: ctx, size: int(llama.NBatch(ctx)), rng: rand.New(rand.NewPCG(1, 2))}
 	out := llamacpp.Bench{Tokens: a.Prompt + a.Generate, Threads: int(llama.NThreads(ctx)), Buffers: s.log.takeBuffers()}
 	if !a.NoWarmup {
 		if err := b.warmUp(a); err != nil {

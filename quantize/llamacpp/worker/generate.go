@@ -29,7 +29,7 @@ func (s *session) generate(a llamacpp.GenerateArgs) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	size := orDefault(a.Batch, defaultBatch)
+	size := int(llama.NBatch(ctx)) // never more than the context holds
 	batch := llama.BatchInit(int32(size), 0, 1)
 	defer llama.BatchFree(batch)
 	start := time.Now()
