@@ -48,6 +48,7 @@ type blockBudget struct {
 	held  map[*block]bool
 }
 
+// newBudget starts with nothing held.
 func newBudget(bytes int64) *blockBudget {
 	b := &blockBudget{left: bytes, held: map[*block]bool{}}
 	b.cond = sync.NewCond(&b.mu)
@@ -77,6 +78,7 @@ func (g *blockBudget) take(b *block, wait bool) (dropped []*block, ok bool) {
 	return dropped, true
 }
 
+// tick is a clock that only counts: real time would make what is dropped depend on the machine.
 func (g *blockBudget) tick() int64 {
 	g.clock++
 	return g.clock
@@ -134,6 +136,7 @@ func (g *blockBudget) release(b *block, n int64) {
 	g.cond.Broadcast()
 }
 
+// fail marks a block whose data will never come, so that its last user gives its room back.
 func (g *blockBudget) fail(b *block) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -250,6 +253,7 @@ func (r *remoteFile) ahead(lo, hi int64) {
 	}
 }
 
+// inOrder is false for a lone read in the middle of a file, where reading ahead would fetch what nobody asked for.
 func (r *remoteFile) inOrder(lo int64) bool {
 	if _, begins := slices.BinarySearch(r.starts, lo); begins {
 		return true

@@ -37,25 +37,31 @@ type cache struct {
 	write   func(f *os.File, p []byte, off int64) (int, error)
 }
 
+// newCache uses the real operating system.
 func newCache(root string) *cache {
 	return &cache{root: root, symlink: renameio.Symlink, free: freeSpace,
 		write: func(f *os.File, p []byte, off int64) (int, error) { return f.WriteAt(p, off) }}
 }
 
+// folder is the repo's place; CheckRepo has kept "--" and ".." out of the id, so two repos never share one.
 func (c *cache) folder(repo string) string {
 	return filepath.Join(c.root, "models--"+strings.ReplaceAll(repo, "/", "--"))
 }
 
+// blob is named by a digest that checkFiles has found to be hexadecimal.
 func (c *cache) blob(repo, etag string) string { return filepath.Join(c.folder(repo), "blobs", etag) }
 
+// snapshot is the folder of one commit; it may hold some of its files only.
 func (c *cache) snapshot(repo, commit string) string {
 	return filepath.Join(c.folder(repo), "snapshots", commit)
 }
 
+// pointer needs a path that cleanName has passed.
 func (c *cache) pointer(repo, commit, path string) string {
 	return filepath.Join(c.snapshot(repo, commit), filepath.FromSlash(path))
 }
 
+// own is below a folder that Python's scan does not look at, and that goes when the repo's folder goes.
 func (c *cache) own(repo string, elem ...string) string {
 	return filepath.Join(append([]string{c.folder(repo), ".quern"}, elem...)...)
 }
@@ -75,6 +81,7 @@ func (c *cache) where(repo, commit string, f File) (path string, pointed bool) {
 	return "", false
 }
 
+// hasSize follows links. It is the cheap half of the check; believe is the other.
 func hasSize(path string, size int64) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.Mode().IsRegular() && info.Size() == size
@@ -126,6 +133,7 @@ func (c *cache) point(repo, commit string, f File) error {
 	return cacheError(copyFile(blob, name))
 }
 
+// copyFile stands in for a link: whole or not at all, like everything with a final name.
 func copyFile(from, to string) error {
 	in, err := os.Open(from)
 	if err != nil {
@@ -152,6 +160,7 @@ func (c *cache) replace(path string, data []byte) error {
 	return cacheError(renameio.WriteFile(path, data, 0o666, renameio.WithTempDir(dir)))
 }
 
+// saveListing keeps what the Hub said, so that a commit is asked for once: a commit's listing never changes.
 func (c *cache) saveListing(r *Revision) error {
 	data, err := json.Marshal(r)
 	if err != nil {
@@ -244,6 +253,7 @@ func describe(root, p string) (File, error) {
 	return f, err
 }
 
+// readBounded refuses a file of more than limit bytes instead of cutting it.
 func readBounded(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {

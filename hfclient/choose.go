@@ -184,6 +184,7 @@ func parseIndex(data []byte) ([]string, error) {
 	return names, nil
 }
 
+// pick finds the shards in the listing. An index that names others is an upload that has not ended, or a mistake.
 func pick(r *Revision, byPath map[string]File, index string, names []string) ([]File, error) {
 	var files []File
 	for _, n := range names {
@@ -197,6 +198,7 @@ func pick(r *Revision, byPath map[string]File, index string, names []string) ([]
 	return files, nil
 }
 
+// side takes no weights twice: dense modules of an embedding model are side files that end like weights.
 func side(files, weights []File) []File {
 	taken := map[string]bool{}
 	for _, w := range weights {
@@ -211,6 +213,7 @@ func side(files, weights []File) []File {
 	return out
 }
 
+// isSide never matches program text: nothing from a repo is ever run.
 func isSide(p string) bool {
 	for _, pattern := range sideNames {
 		if ok, _ := path.Match(pattern, p); ok {

@@ -58,6 +58,7 @@ func New(o Options) (*Client, error) {
 	return c, nil
 }
 
+// complete fills in the defaults, which are those of the environment without any variable.
 func (o *Options) complete() error {
 	if o.Endpoint == "" {
 		o.Endpoint = HubEndpoint
@@ -84,6 +85,7 @@ func (o *Options) complete() error {
 	return nil
 }
 
+// orDefault treats a negative number like none.
 func orDefault[T int | int64 | time.Duration](v, otherwise T) T {
 	if v <= 0 {
 		return otherwise
@@ -100,10 +102,12 @@ func (c *Client) CacheDir() string { return c.cache.root }
 // trusted reports whether u is the endpoint or the Hub: same scheme, host and port. Only they see the token.
 func (c *Client) trusted(u *url.URL) bool { return sameOrigin(u, c.endpoint) || sameOrigin(u, c.hub) }
 
+// sameOrigin compares what a browser would: another port is another host.
 func sameOrigin(a, b *url.URL) bool {
 	return a.Scheme == b.Scheme && strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
 }
 
+// port is explicit, so that https://host and https://host:443 are one origin.
 func port(u *url.URL) string {
 	switch {
 	case u.Port() != "":
@@ -126,10 +130,12 @@ func (c *Client) address(prefix string, parts ...string) string {
 	return b.String()
 }
 
+// apiAddress needs a checked repo id; a revision like refs/pr/4 becomes one segment.
 func (c *Client) apiAddress(repo string, parts ...string) string {
 	return c.address("/api/models/"+repo, parts...)
 }
 
+// fileAddress escapes each folder of the path by itself.
 func (c *Client) fileAddress(repo, commit, path string) string {
 	return c.address("/"+repo+"/resolve", append([]string{commit}, strings.Split(path, "/")...)...)
 }
@@ -212,6 +218,7 @@ func (c *Client) send(ctx context.Context, method string, address string, header
 		Next: "look at HF_ENDPOINT and the proxy: something answers in a circle"}
 }
 
+// isRedirect leaves out 300 and 304, which carry no place to go.
 func isRedirect(status int) bool {
 	switch status {
 	case 301, 302, 303, 307, 308:
@@ -220,6 +227,8 @@ func isRedirect(status int) bool {
 	return false
 }
 
+// mayFollow lets anything lead back to the Hub. A file may come from its storage host, without the token; a listing
+// may not, for a listing decides what is trusted. Encryption is never given up on the way.
 func (c *Client) mayFollow(from, to *url.URL, on subject, foreign bool) error {
 	if c.trusted(to) {
 		return nil

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -39,15 +40,15 @@ func TestSpaceFirst(t *testing.T) {
 func TestDiskFull(t *testing.T) {
 	hub, _ := testHub(t)
 	c := testClient(t, hub)
-	left := 500_000
+	var left atomic.Int64
+	left.Store(500_000)
 	real := c.cache.write
 	c.cache.write = func(f *os.File, p []byte, off int64) (int, error) {
-		if left -= len(p); left < 0 {
+		if left.Add(-int64(len(p))) < 0 {
 			return 0, &fs.PathError{Op: "write", Path: f.Name(), Err: syscall.ENOSPC}
 		}
 		return real(f, p, off)
 	}
-	c.o.Connections = 1
 	_, err := c.Pull(t.Context(), Request{Repo: "acme/tiny", Files: []string{shard1}})
 	checkError(t, err, ErrNoSpace, shard1)
 	checkCache(t, c.CacheDir())

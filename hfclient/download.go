@@ -54,6 +54,7 @@ func (d *download) obtain(ctx context.Context) error {
 	return nil
 }
 
+// on leaves the commit out: the user has asked for a file of a repo.
 func (d *download) on() subject { return subject{repo: d.rev.Repo, path: d.file.Path} }
 
 // about names the file in an error that does not say yet what it concerns.
@@ -90,6 +91,7 @@ func (d *download) underLock(ctx context.Context) error {
 	return d.c.cache.point(d.rev.Repo, d.rev.Commit, d.file)
 }
 
+// corrupt is for the offline case; with a network the file is fetched anew without a word.
 func (d *download) corrupt(path string) error {
 	return &Error{Kind: ErrIntegrity, On: d.on().String(), Says: "the cache holds other bytes than the digest " + d.file.Digest() + " promises",
 		Next: "run again with a network: the file is fetched anew; or remove " + path}
@@ -135,6 +137,8 @@ func (d *download) fetch(ctx context.Context) error {
 	}
 }
 
+// once continues the partial blob and gives it its name. Ranges come first; a server that gives none has the file
+// fetched in one piece, where the digest still decides.
 func (d *download) once(ctx context.Context) error {
 	address := d.c.fileAddress(d.rev.Canonical, d.rev.Commit, d.file.Path)
 	p, err := d.c.cache.openPartial(d.rev.Repo, d.file, address, d.c.o.SegmentSize)

@@ -99,6 +99,7 @@ func (e environment) first(names ...string) string {
 	return ""
 }
 
+// path treats an empty variable as unset.
 func (e environment) path(name, otherwise string) string {
 	if v := e.first(name); v != "" {
 		return e.expand(v)
@@ -123,6 +124,7 @@ func (e environment) expand(p string) string {
 	})
 }
 
+// seconds takes fractions, too. Nonsense is ignored, as a user's profile must not break every command.
 func (e environment) seconds(name string) time.Duration {
 	s, err := strconv.ParseFloat(e.first(name), 64)
 	if err != nil || s <= 0 || s > 86400 {
@@ -131,6 +133,7 @@ func (e environment) seconds(name string) time.Duration {
 	return time.Duration(s * float64(time.Second))
 }
 
+// isTrue knows the four words that huggingface_hub 0.36 knows.
 func isTrue(v string) bool {
 	switch strings.ToUpper(v) {
 	case "1", "ON", "YES", "TRUE":
@@ -139,6 +142,7 @@ func isTrue(v string) bool {
 	return false
 }
 
+// cleanToken also drops line ends inside, which a copied token often has; a header must not hold them.
 func cleanToken(v string) string {
 	return strings.TrimSpace(strings.NewReplacer("\r", "", "\n", "").Replace(v))
 }

@@ -92,6 +92,7 @@ func (v *verified) Read(p []byte) (int, error) {
 	return n, io.EOF
 }
 
+// broken blames the way, not the repo: the listing and the data came by different hosts.
 func (v *verified) broken(says string) error {
 	return &Error{Kind: ErrIntegrity, On: v.on, Says: says, Next: "try another network or mirror, and do not trust this one"}
 }

@@ -132,6 +132,7 @@ func (s *FS) Warm(ctx context.Context, files []File) error {
 	return g.Wait()
 }
 
+// openRemote gives all handles of one file the same blocks.
 func (s *FS) openRemote(f File) (*remoteHandle, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

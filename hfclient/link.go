@@ -45,6 +45,7 @@ func cutUnquoted(s string, sep byte) (before, after string) {
 	return s, ""
 }
 
+// isNext takes "next" among several relations, quoted or not, in any case.
 func isNext(params string) bool {
 	for params != "" {
 		var p string

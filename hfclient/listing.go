@@ -101,6 +101,7 @@ func (c *Client) Resolve(ctx context.Context, repo, revision string) (*Revision,
 	return r, nil
 }
 
+// ask costs one request for most repos. The tree is listed where the answer is known to be incomplete.
 func (c *Client) ask(ctx context.Context, repo, revision string) (*Revision, error) {
 	on := subject{repo: repo, revision: revision}
 	data, _, err := c.fetch(ctx, c.apiAddress(repo, "revision", revision)+"?blobs=true", on, maxListing)
@@ -135,6 +136,7 @@ func (c *Client) ask(ctx context.Context, repo, revision string) (*Revision, err
 	return r, nil
 }
 
+// badListing is about the repo, not about the network: whoever made the listing has to explain it.
 func badListing(on subject, err error) error {
 	return &Error{Kind: ErrIntegrity, On: on.String(), Says: "its listing cannot be used",
 		Next: "do not use this repo before its owner has explained this", Err: err}

@@ -48,6 +48,7 @@ func didYouMean(want string, names []string) string {
 	return s
 }
 
+// quoted makes names of the network harmless on a terminal: %q escapes control characters.
 func quoted(names []string, between string) string {
 	q := make([]string, len(names))
 	for i, n := range names {

@@ -61,7 +61,10 @@ type sidecar struct {
 	State   string  `json:"state"` // of the hash after Hashed bytes
 }
 
-func partialPath(blob string) string  { return blob + ".quern.incomplete" }
+// partialPath is not <etag>.incomplete: Python's client appends to a file of that name.
+func partialPath(blob string) string { return blob + ".quern.incomplete" }
+
+// progressPath lies beside the data, so that both are on one disk and go together.
 func progressPath(blob string) string { return blob + ".quern.progress" }
 
 // openPartial continues a partial blob or begins one. The lock of the blob is held.
@@ -150,6 +153,7 @@ func (p *partial) load() bool {
 	return true
 }
 
+// wake never waits: a worker that is awake looks at everything there is.
 func wake(ch chan struct{}) {
 	select {
 	case ch <- struct{}{}:
@@ -225,6 +229,8 @@ func (p *partial) follow() {
 	}
 }
 
+// catchUp hashes up to the frontier. The lock is let go between pieces, so that a writer at the frontier can take over
+// and hash from its buffer.
 func (p *partial) catchUp(buf []byte) error {
 	for {
 		p.mu.Lock()
@@ -264,6 +270,7 @@ func (p *partial) keep() {
 	}
 }
 
+// fail keeps the first failure: the next write returns it and so ends the download.
 func (p *partial) fail(err error) {
 	p.mu.Lock()
 	if p.failed == nil {
@@ -367,11 +374,13 @@ func (p *partial) finish() error {
 	return cacheError(syncDir(filepath.Dir(p.path)))
 }
 
+// discard leaves nothing from which a later run could continue.
 func (p *partial) discard() {
 	_ = os.Remove(partialPath(p.path))
 	p.removeProgress()
 }
 
+// removeProgress also takes what a kill between write and rename left.
 func (p *partial) removeProgress() {
 	_ = os.Remove(progressPath(p.path))
 	_ = os.Remove(progressPath(p.path) + ".new")

@@ -54,6 +54,7 @@ type fileMeter struct {
 	moved      bool
 }
 
+// newMeter starts no goroutine if nobody listens.
 func newMeter(report func(Progress), files []File) *meter {
 	m := &meter{report: report, files: map[string]*fileMeter{}, quit: make(chan struct{}), ended: make(chan struct{})}
 	for _, f := range files {
@@ -69,6 +70,7 @@ func newMeter(report func(Progress), files []File) *meter {
 	return m
 }
 
+// run ends before the last report is asked for, so that none comes after a pull has returned.
 func (m *meter) run() {
 	defer close(m.ended)
 	t := time.NewTicker(tick)
@@ -85,6 +87,7 @@ func (m *meter) run() {
 	}
 }
 
+// flush smooths the rate over some twenty ticks: long enough to be read, short enough to follow a change.
 func (m *meter) flush(took time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -107,6 +110,7 @@ func (m *meter) flush(took time.Duration) {
 	m.moved = m.moved[:0]
 }
 
+// tell is called with m.mu held.
 func (m *meter) tell(f *fileMeter) {
 	if m.report == nil {
 		return
@@ -116,6 +120,7 @@ func (m *meter) tell(f *fileMeter) {
 	m.report(p)
 }
 
+// stop waits for a report that is under way.
 func (m *meter) stop() {
 	close(m.quit)
 	<-m.ended

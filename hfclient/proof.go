@@ -19,12 +19,14 @@ func newHash(f File) hash.Hash {
 	return newGitHash(f.Size)
 }
 
+// newGitHash is how git names a blob, which is what the Hub promises of a small file.
 func newGitHash(size int64) hash.Hash {
 	h := sha1.New()
 	fmt.Fprintf(h, "blob %d\x00", size)
 	return h
 }
 
+// gitSHA1 reads the whole file; large files have a SHA-256 instead.
 func gitSHA1(path string, size int64) (string, error) { return sum(path, newGitHash(size), nil) }
 
 // sum hashes a file; step, if given, hears of each piece and may end it.
@@ -70,6 +72,7 @@ func (c *cache) proven(repo string, f File, path string) bool {
 	return err == nil && json.Unmarshal(data, &p) == nil && p == proof{info.Size(), info.ModTime().UnixNano()}
 }
 
+// prove looks at the file after it got its name: a rename keeps its time.
 func (c *cache) prove(repo string, f File, path string) error {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -90,6 +90,7 @@ func (c *Client) PlanPull(ctx context.Context, req Request) (*Plan, error) {
 	return p, err
 }
 
+// plan also says what earlier runs left, so that the disk is asked for what is still needed, not for the whole.
 func (c *Client) plan(ctx context.Context, rev *Revision, req Request) (*Plan, error) {
 	p := &Plan{Revision: rev}
 	switch {

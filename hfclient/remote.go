@@ -41,6 +41,7 @@ type remoteFile struct {
 	sound  bool // the digest is complete and right
 }
 
+// newRemoteFile asks for nothing yet.
 func newRemoteFile(s *FS, f File) *remoteFile {
 	return &remoteFile{fs: s, file: f, src: s.c.source(s.rev, f), blocks: map[int64]*block{}, hash: newHash(f)}
 }
@@ -183,6 +184,7 @@ func (r *remoteFile) fill(ctx context.Context, dst []byte, off int64) error {
 	return nil
 }
 
+// fillOnce tells apart, as copyBody does, what ended the body from what no repetition mends.
 func (r *remoteFile) fillOnce(ctx context.Context, dst []byte, off int64) (n int, broke, err error) {
 	body, err := r.src.ranged(ctx, off, off+int64(len(dst)))
 	if errors.Is(err, errNoRanges) {
@@ -254,6 +256,7 @@ func (r *remoteFile) account(b *block) error {
 	return nil
 }
 
+// advance passes the digest over a block that its user keeps from being dropped.
 func (r *remoteFile) advance(b *block) {
 	r.hash.Write(b.data)
 	r.hashed += b.size

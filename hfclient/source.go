@@ -29,12 +29,15 @@ type source struct {
 	stale  int
 }
 
+// source starts without an address: the first range asks the Hub for one.
 func (c *Client) source(r *Revision, f File) *source { return &source{c: c, rev: r, file: f} }
 
+// on is what messages and refusals of this file are about.
 func (s *source) on() subject {
 	return subject{repo: s.rev.Repo, revision: s.rev.Commit, path: s.file.Path}
 }
 
+// broken is a promise of the Hub that the data, or another answer, contradicts.
 func (s *source) broken(format string, a ...any) error {
 	return &Error{Kind: ErrIntegrity, On: s.on().String(), Says: fmt.Sprintf(format, a...),
 		Next: "run the same command again; if it stays so, the mirror or a proxy alters what it hands out"}
@@ -72,6 +75,7 @@ func (s *source) ranged(ctx context.Context, lo, hi int64) (io.ReadCloser, error
 	return resp.Body, nil
 }
 
+// plain says that the body is the file itself: a range of a compressed body is a range of something else.
 func plain(encoding string) bool { return encoding == "" || strings.EqualFold(encoding, "identity") }
 
 // whole opens the file without a range, for servers that know none.
@@ -115,7 +119,7 @@ func (s *source) get(ctx context.Context, header http.Header) (*http.Response, e
 			return nil, err
 		}
 		if direct || !expired(resp.StatusCode) {
-			return resp, s.sameTag(resp)
+			return resp, s.sameTag(at, resp)
 		}
 		if err := s.forget(at, resp); err != nil {
 			return nil, err
@@ -153,6 +157,7 @@ func (s *source) resolve(ctx context.Context, header http.Header) (*http.Respons
 	for {
 		resp, err := s.c.send(ctx, http.MethodGet, address, header, s.on(), hops{foreign: true, visit: visit})
 		if err != nil {
+			s.signed = "" // an address that leads in a circle is not tried again
 			return nil, err
 		}
 		if s.signed != "" && expired(resp.StatusCode) {
@@ -198,9 +203,13 @@ func (s *source) checkPromise(h http.Header) error {
 func etag(v string) string { return strings.Trim(strings.TrimPrefix(v, "W/"), `"`) }
 
 // sameTag notices that the data behind an address was exchanged between two ranges.
-func (s *source) sameTag(resp *http.Response) error {
+// Two addresses may lead to stores that tag differently.
+func (s *source) sameTag(at string, resp *http.Response) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.signed != at && !s.direct {
+		return nil
+	}
 	got := resp.Header.Get("ETag")
 	if resp.StatusCode/100 == 2 && s.tag != "" && got != "" && got != s.tag {
 		_ = resp.Body.Close()

@@ -38,6 +38,7 @@ func (c *Client) networkError(ctx context.Context, on subject, u *url.URL, err e
 		Err:  errors.New(redactError(err))}
 }
 
+// offlineError is for what a network would help with.
 func offlineError(on subject, says string) error {
 	return &Error{Kind: ErrOffline, On: on.String(), Says: says,
 		Next: "unset HF_HUB_OFFLINE and run again with a network"}
@@ -113,6 +114,7 @@ func (c *Client) classify(r refusal, on subject) *Error {
 		Next: "look at HF_ENDPOINT; is it a Hub?"}
 }
 
+// gatedError names the page where access is asked for; only a person can do that.
 func (c *Client) gatedError(r refusal, page string) *Error {
 	if r.hasToken {
 		return &Error{Kind: ErrGated, Says: "gated: the " + c.o.Token.String() + " has no access",
@@ -122,6 +124,7 @@ func (c *Client) gatedError(r refusal, page string) *Error {
 		Next: "accept it at " + page + ", then set HF_TOKEN to a token of that account"}
 }
 
+// missingRepo cannot tell a private repo from none, because the Hub does not tell.
 func (c *Client) missingRepo(r refusal, page string) *Error {
 	if r.hasToken {
 		return &Error{Kind: ErrRepoNotFound, Says: "no such repo, or it is private and the " + c.o.Token.String() + " may not see it",
@@ -131,6 +134,7 @@ func (c *Client) missingRepo(r refusal, page string) *Error {
 		Next: "check the spelling; for a private repo set HF_TOKEN"}
 }
 
+// said adds the server's own words, which printable has kept to one line.
 func said(message string) string {
 	if message == "" {
 		return ""

@@ -122,6 +122,7 @@ func (t *retry) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 }
 
+// transient statuses are those that the Hub and its storage send when they are busy, not when the request is wrong.
 func transient(status int) bool {
 	switch status {
 	case 408, 429, 500, 502, 503, 504:
@@ -155,6 +156,7 @@ func askedWait(h http.Header, now time.Time) (time.Duration, bool) {
 	return 0, false
 }
 
+// sleep ends early with its context.
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -166,6 +168,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// drain reads little: a large body costs more than a new connection.
 func drain(body io.ReadCloser) {
 	_, _ = io.CopyN(io.Discard, body, maxDrain)
 	_ = body.Close()

@@ -70,6 +70,7 @@ func (h *Hub) match(host Host, r *http.Request) *fault {
 	return nil
 }
 
+// matches compares unescaped paths, as a reader of a test would write them.
 func (f *fault) matches(p string) bool {
 	if f.Path == "" {
 		return true
@@ -213,6 +214,7 @@ func Wait(ch <-chan struct{}) Action {
 	}
 }
 
+// flush sends what was written so far, so that a cut is where the test wants it and not where a buffer ended.
 func flush(w http.ResponseWriter) {
 	if f, ok := w.(http.Flusher); ok {
 		f.Flush()
@@ -308,6 +310,7 @@ func (z *zipping) Write(p []byte) (int, error) {
 	return z.z.Write(p)
 }
 
+// finish writes the end of the compressed stream; a body that was never begun has none.
 func (z *zipping) finish() {
 	if z.z != nil {
 		_ = z.z.Close()
@@ -353,6 +356,7 @@ func ParseFault(words []string) (Fault, error) {
 	return f, nil
 }
 
+// parseAction is nil for what it does not know.
 func parseAction(key, value string, n int64, nerr error) Action {
 	switch key {
 	case "hang":

@@ -70,6 +70,7 @@ func New() *Hub {
 	return h
 }
 
+// start records before it answers, so that even a request that a fault swallows is seen.
 func (h *Hub) start(host Host, next http.Handler) *httptest.Server {
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := h.note(host, r)
@@ -81,6 +82,7 @@ func (h *Hub) start(host Host, next http.Handler) *httptest.Server {
 	}))
 }
 
+// servePage is what a captive portal sends: success, and nothing that was asked for.
 func servePage(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/html")
 	_, _ = w.Write([]byte("<html>please log in to this network</html>"))
@@ -149,6 +151,7 @@ func (h *Hub) Leaks(secret string) []Request {
 	return leaks
 }
 
+// note gives the number of the request. Headers are copied, for the server uses them again.
 func (h *Hub) note(host Host, r *http.Request) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -193,6 +196,7 @@ func (h *Hub) expire() {
 	clear(h.signed)
 }
 
+// count is of bytes handed to the network; some may never arrive.
 func (h *Hub) count(path string, n int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

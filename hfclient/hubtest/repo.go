@@ -125,6 +125,7 @@ func (r *Repo) Lie(name string, size int64, digest string) {
 	}
 }
 
+// commit names a commit by what it holds, so that runs can be compared.
 func (r *Repo) commit(branch string, c *commit) string {
 	c.sort()
 	h := sha1.New()
@@ -138,10 +139,12 @@ func (r *Repo) commit(branch string, c *commit) string {
 	return c.sha
 }
 
+// sort is stable: of two files with one name, as a hostile listing has them, both stay.
 func (c *commit) sort() {
 	sort.SliceStable(c.files, func(i, j int) bool { return c.files[i].path < c.files[j].path })
 }
 
+// newFile follows the Hub: large storage for what ends like weights or is larger than git should hold.
 func newFile(name string, data []byte) *file {
 	f := &file{path: name, size: int64(len(data)), listed: int64(len(data)), open: func() io.ReadSeeker { return bytes.NewReader(data) }}
 	switch path.Ext(name) {
@@ -157,6 +160,7 @@ func newFile(name string, data []byte) *file {
 	return f
 }
 
+// blobID is the name that git gives to the data.
 func blobID(data []byte) string {
 	h := sha1.New()
 	fmt.Fprintf(h, "blob %d\x00", len(data))
@@ -211,6 +215,7 @@ func (n *noise) Seek(off int64, whence int) (int64, error) {
 	return n.at, nil
 }
 
+// escape keeps slashes: storage addresses hold the path as folders.
 func escape(p string) string {
 	return strings.NewReplacer("%", "%25", "?", "%3F", "#", "%23", " ", "%20").Replace(p)
 }

@@ -81,6 +81,7 @@ func access(repo *Repo, r *http.Request, file bool) (code, message string) {
 	return "", ""
 }
 
+// refuse says why three times, as the Hub does: in two headers and in the body's JSON.
 func refuse(w http.ResponseWriter, status int, code, message string) {
 	if code != "" {
 		w.Header().Set("X-Error-Code", code)
@@ -89,6 +90,7 @@ func refuse(w http.ResponseWriter, status int, code, message string) {
 	answer(w, status, map[string]string{"error": message})
 }
 
+// answer tells its length, so that a cut body is noticed.
 func answer(w http.ResponseWriter, status int, v any) {
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -100,12 +102,14 @@ func answer(w http.ResponseWriter, status int, v any) {
 	_, _ = w.Write(data)
 }
 
+// repo is nil for an unknown id.
 func (h *Hub) repo(id string) *Repo {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.repos[id]
 }
 
+// movedTo knows the old names of renamed repos.
 func (h *Hub) movedTo(id string) (string, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -129,6 +133,7 @@ func (h *Hub) splitID(p string) (id, rest string) {
 	return p, ""
 }
 
+// whoami is what a client asks to learn whether its token is good; tokens that begin with "bad" are not.
 func (h *Hub) whoami(w http.ResponseWriter, r *http.Request) {
 	token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if token == "" || strings.HasPrefix(token, "bad") {
@@ -150,6 +155,7 @@ func (repo *Repo) revision(escaped string) (*commit, string) {
 	return repo.commits[rev], rev
 }
 
+// serveAPI knows the calls that a download needs: revision, tree and refs.
 func (h *Hub) serveAPI(w http.ResponseWriter, r *http.Request, repo *Repo, rest string) {
 	what, tail, _ := strings.Cut(rest, "/")
 	if what == "refs" {
@@ -175,6 +181,7 @@ func (h *Hub) serveAPI(w http.ResponseWriter, r *http.Request, repo *Repo, rest 
 	}
 }
 
+// listRefs has converts, too: a client may expect the key.
 func (repo *Repo) listRefs() map[string]any {
 	lists := map[string][]map[string]string{"branches": {}, "tags": {}, "converts": {}}
 	var names []string
@@ -192,6 +199,8 @@ func (repo *Repo) listRefs() map[string]any {
 	return map[string]any{"branches": lists["branches"], "tags": lists["tags"], "converts": lists["converts"]}
 }
 
+// info has size and digest of each file only if blobs were asked for. The blob id of a large file is that of its
+// pointer, not of its data.
 func (repo *Repo) info(c *commit, blobs bool) map[string]any {
 	siblings := []map[string]any{}
 	for _, f := range c.files {
@@ -243,6 +252,7 @@ func (h *Hub) tree(w http.ResponseWriter, r *http.Request, c *commit, sub string
 	answer(w, 200, entries[from:to])
 }
 
+// treeEntries has each folder once, before its first file, and its size is 0.
 func treeEntries(c *commit, sub string, recursive bool) []map[string]any {
 	entries := []map[string]any{}
 	folders := map[string]bool{}
@@ -310,6 +320,7 @@ func (h *Hub) serveResolve(w http.ResponseWriter, r *http.Request, repo *Repo, r
 	}
 }
 
+// find takes the first of several files with one name.
 func (c *commit) find(name string) *file {
 	for _, f := range c.files {
 		if f.path == name {
@@ -343,6 +354,7 @@ func (h *Hub) serveStorage(w http.ResponseWriter, r *http.Request) {
 	http.NotFound(w, r)
 }
 
+// all is a copy: a repo may be added while a request runs.
 func (h *Hub) all() []*Repo {
 	h.mu.Lock()
 	defer h.mu.Unlock()
