@@ -4,6 +4,7 @@ import (
 	"go/build"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -144,6 +145,42 @@ func TestNoise(t *testing.T) {
 		m, err := io.ReadFull(n, p)
 		if string(p[:m]) != string(all[off:min(off+5, 200_001)]) {
 			t.Errorf("at %d: %x, %v", off, p[:m], err)
+		}
+	}
+}
+
+// A script can do what a test can, and hears of its own mistakes.
+func TestScript(t *testing.T) {
+	h := New()
+	defer h.Close()
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/config.json", []byte("{}"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		"repo a/b " + dir, "branch a/b dev " + dir, "tag a/b v1 dev", "noise a/b model.safetensors 5000 1", "put a/b ../evil x",
+		"lie a/b config.json 7", "gated a/b tok1 tok2", "nolist a/b", "rename old/b a/b", "prefix /hf", "pages 2", "lifetime 3",
+		"fault hub path=config.json status=503", "requests 0 0", "served model.safetensors 0 0", "noleak secret",
+	} {
+		if err := h.Script(strings.Fields(line)...); err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+	resp, _ := ask(t, "GET", h.URL()+"/a/b/resolve/v1/config.json", "Authorization", "Bearer tok2")
+	if resp.StatusCode != 503 {
+		t.Errorf("the fault gave %d", resp.StatusCode)
+	}
+	resp, _ = ask(t, "GET", h.URL()+"/old/b/resolve/v1/config.json?x=y", "Authorization", "Bearer tok2")
+	if resp.StatusCode != 307 || resp.Header.Get("Location") != "/hf/a/b/resolve/v1/config.json?x=y" {
+		t.Errorf("renamed: %d %v", resp.StatusCode, resp.Header)
+	}
+	_, _ = ask(t, "GET", h.ForeignURL()+"/x", "Authorization", "Bearer secret")
+	for _, line := range []string{
+		"", "explode", "repo a/b", "branch no/ne x y", "requests 0 1", "served config.json 1 x", "noleak secret", "lie a/b config.json x",
+		"fault cut", "pages x", "noise a/b m x 1",
+	} {
+		if err := h.Script(strings.Fields(line)...); err == nil {
+			t.Errorf("%q succeeded", line)
 		}
 	}
 }
