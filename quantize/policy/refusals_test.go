@@ -14,7 +14,7 @@ import (
 
 // elsewhere are refusals of damaged files and of values, held by the tests of the packages that read them.
 var elsewhere = map[string]string{
-	"nan-": "quantize/build", "inf-": "quantize/build", "large-f32": "quantize/build",
+	"nan-": "TestReferenceRefusalsWithBytes", "inf-": "TestReferenceRefusalsWithBytes", "large-f32": "quantize/build",
 	"imatrix-truncated": "quantize/imatrix", "imatrix-nan": "quantize/imatrix", "imatrix-is-a-model": "quantize/imatrix", "imatrix-absent": "quantize/imatrix",
 	"input-absent": "stages", "same-file": "stages", "output-folder-absent": "stages", "buffer-0": "stages", "arguments-8": "stages", "include-and-exclude": "stages",
 	"truncated-": "convert/gguf", "empty-file": "convert/gguf", "not-gguf": "convert/gguf", "gguf-": "convert/gguf", "split-": "stages",
