@@ -37,6 +37,9 @@ func prepare(ctx context.Context, c *cli.Context, o *output) error {
 	if s.Policy, err = policyOptions(c); err != nil {
 		return err
 	}
+	if err := importance(c, s); err != nil {
+		return err
+	}
 	s.Types, s.For = types(c.StringSlice("quant")), c.String("for")
 	s.NoSmoke, s.NoBench, s.Force = c.Bool("no-smoke"), c.Bool("no-bench"), c.Bool("force")
 	return runStages(ctx, c, o, s, stages.Prepare)

@@ -116,6 +116,9 @@ func quantizeModel(ctx context.Context, c *cli.Context, o *output) error {
 	if s.Policy, err = policyOptions(c); err != nil {
 		return err
 	}
+	if err := importance(c, s); err != nil {
+		return err
+	}
 	s.Types = types(c.Args().Tail())
 	s.Make = job.Quantized
 	return runStages(ctx, c, o, s, stages.Quantize)

@@ -14,7 +14,7 @@ import (
 func commands() []*cli.Command {
 	return []*cli.Command{
 		prepareCommand(), planCommand(),
-		pullCommand(), convertCommand(), quantizeCommand(), smokeCommand(), benchCommand(),
+		pullCommand(), convertCommand(), quantizeCommand(), smokeCommand(), benchCommand(), qualityCommand(),
 		inspectCommand(), tokenizeCommand(), verifyCommand(), recordsCommand(), machineCommand(), archsCommand(),
 		runtimeCommand(), completionCommand(), workerCommand(),
 	}
