@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -160,16 +161,15 @@ func (m *model) readExperts(r reader, layers int64) error {
 	return nil
 }
 
-// layerOf is the number after "blk.", and whether there is one: what C's sscanf reads with "blk.%d.".
+// layerNumber is what C's sscanf reads with "blk.%d.": white space and a sign may stand before the digits, anything behind them.
+var layerNumber = regexp.MustCompile(`^blk\.[ \t\n\v\f\r]*([+-]?[0-9]+)`)
+
+// layerOf is the number after "blk.", and whether there is one.
 func layerOf(name string) (int, bool) {
-	digits, ok := strings.CutPrefix(name, "blk.")
-	if !ok {
+	m := layerNumber.FindStringSubmatch(name)
+	if m == nil {
 		return 0, false
 	}
-	end := 0
-	for end < len(digits) && (digits[end] >= '0' && digits[end] <= '9' || end == 0 && digits[0] == '-') {
-		end++
-	}
-	n, err := strconv.Atoi(digits[:end])
+	n, err := strconv.Atoi(m[1])
 	return n, err == nil
 }
