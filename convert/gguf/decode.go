@@ -1,22 +1,27 @@
 package gguf
 
+// Decoding of metadata values: the mirror of value.go. Every slice grows as its bytes arrive, never by what a count says.
+
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
+	"reflect"
 )
 
-// maxNesting is the depth of arrays that is read: an array of arrays. Nothing known nests deeper.
+// maxNesting is the depth of arrays that is read: an array of arrays, which gguf-py writes (image_grid_pinpoints) and
+// llama.cpp refuses. Nothing known nests deeper.
 const maxNesting = 2
 
 func (d *decoder) value(t ValueType) any {
-	switch t {
-	case String:
+	switch {
+	case t == String:
 		return d.string("a text")
-	case Array:
+	case t == Array:
 		return d.array(1)
-	case Uint8, Int8, Uint16, Int16, Uint32, Int32, Float32, Bool, Uint64, Int64, Float64:
-		return scalar(t, d.take(int(t.Size())))
+	case t.Size() > 0:
+		v := reflect.New(goTypes[t])
+		d.decode(d.take(int(t.Size())), v.Interface())
+		return v.Elem().Interface()
 	}
 	if d.err == nil {
 		d.err = &FormatError{Says: fmt.Sprintf("unknown %s", t)}
@@ -24,36 +29,17 @@ func (d *decoder) value(t ValueType) any {
 	return nil
 }
 
-func scalar(t ValueType, b []byte) any {
-	le := binary.LittleEndian
-	switch t {
-	case Uint8:
-		return b[0]
-	case Int8:
-		return int8(b[0])
-	case Uint16:
-		return le.Uint16(b)
-	case Int16:
-		return int16(le.Uint16(b))
-	case Uint32:
-		return le.Uint32(b)
-	case Int32:
-		return int32(le.Uint32(b))
-	case Float32:
-		return math.Float32frombits(le.Uint32(b))
-	case Bool:
-		return b[0] != 0
-	case Uint64:
-		return le.Uint64(b)
-	case Int64:
-		return int64(le.Uint64(b))
+// decode fills what into points to, or a slice. It cannot fail: the types of goTypes have fixed sizes and b is that long.
+func (d *decoder) decode(b []byte, into any) {
+	if _, err := binary.Decode(b, binary.LittleEndian, into); err != nil && d.err == nil {
+		d.err = err
 	}
-	return math.Float64frombits(le.Uint64(b))
 }
 
+// array reads element type, count and elements. Empty arrays keep the type of the elements that they do not have.
 func (d *decoder) array(depth int) any {
 	t := ValueType(d.u32())
-	each := t.Size()
+	each := t.Size() // the least that an element takes, to hold the count against what is left of the file
 	switch t {
 	case String:
 		each = d.lengthBytes()
@@ -64,45 +50,33 @@ func (d *decoder) array(depth int) any {
 		d.err = &FormatError{Says: fmt.Sprintf("an array of unknown %s", t)}
 	}
 	n := d.bounded("an array", each, MaxArray)
+	if d.err != nil {
+		return nil
+	}
 	switch t {
-	case Uint8:
-		b := d.bytes(n)
-		if b == nil {
-			b = []byte{}
-		}
-		return b
-	case Int8:
-		return scalars[int8](d, t, n)
-	case Uint16:
-		return scalars[uint16](d, t, n)
-	case Int16:
-		return scalars[int16](d, t, n)
-	case Uint32:
-		return scalars[uint32](d, t, n)
-	case Int32:
-		return scalars[int32](d, t, n)
-	case Float32:
-		return scalars[float32](d, t, n)
-	case Bool:
-		return scalars[bool](d, t, n)
-	case Uint64:
-		return scalars[uint64](d, t, n)
-	case Int64:
-		return scalars[int64](d, t, n)
-	case Float64:
-		return scalars[float64](d, t, n)
 	case String:
 		return d.strings(n)
+	case Array:
+		return d.arrays(n, depth)
 	}
-	return d.arrays(n, depth)
+	return d.numbers(t, n)
 }
 
-func scalars[T any](d *decoder, t ValueType, n int64) []T {
-	out := make([]T, 0, min(n, 1<<12))
-	for i := int64(0); i < n && d.err == nil; i++ {
-		out = append(out, scalar(t, d.take(int(t.Size()))).(T))
+// numbers reads n elements of a fixed size, a piece at a time.
+func (d *decoder) numbers(t ValueType, n int64) any {
+	const piece = 1 << 12
+	kind := reflect.SliceOf(goTypes[t])
+	out := reflect.MakeSlice(kind, 0, int(min(n, piece)))
+	for left := n; left > 0 && d.err == nil; {
+		k := min(left, piece)
+		part := reflect.MakeSlice(kind, int(k), int(k))
+		if b := d.bytes(k * t.Size()); d.err == nil {
+			d.decode(b, part.Interface())
+		}
+		out = reflect.AppendSlice(out, part)
+		left -= k
 	}
-	return out
+	return out.Interface()
 }
 
 func (d *decoder) strings(n int64) []string {
@@ -113,23 +87,31 @@ func (d *decoder) strings(n int64) []string {
 	return out
 }
 
+// arrays reads an array of arrays as [][]T. Arrays of different element types have no such Go type, nor has an array of
+// none; both are sound GGUF that nobody writes, and refused as unsupported.
 func (d *decoder) arrays(n int64, depth int) any {
-	if d.err == nil && depth == maxNesting {
+	if depth == maxNesting {
 		d.err = &FormatError{Says: fmt.Sprintf("arrays nested deeper than %d", maxNesting), Unsupported: true}
-	}
-	if d.err == nil && n == 0 {
-		d.err = &FormatError{Says: "an empty array of arrays has no element type", Unsupported: true}
-	}
-	var items []any
-	for i := int64(0); i < n && d.err == nil; i++ {
-		items = append(items, d.array(depth+1))
-	}
-	if d.err != nil {
 		return nil
 	}
-	v, same := nest(items)
-	if !same {
-		d.err = &FormatError{Says: "an array of arrays of different types", Unsupported: true}
+	if n == 0 {
+		d.err = &FormatError{Says: "an empty array of arrays has no element type", Unsupported: true}
+		return nil
 	}
-	return v
+	var out reflect.Value
+	for i := int64(0); i < n; i++ {
+		item := reflect.ValueOf(d.array(depth + 1))
+		if d.err != nil {
+			return nil
+		}
+		if i == 0 {
+			out = reflect.MakeSlice(reflect.SliceOf(item.Type()), 0, int(min(n, 1<<10)))
+		}
+		if item.Type() != out.Type().Elem() {
+			d.err = &FormatError{Says: "an array of arrays of different types", Unsupported: true}
+			return nil
+		}
+		out = reflect.Append(out, item)
+	}
+	return out.Interface()
 }

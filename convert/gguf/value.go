@@ -1,12 +1,12 @@
 package gguf
 
 // Encoding of metadata values. The Go type of a value is its GGUF type: nothing is guessed, so a value that was read
-// is written back as the same bytes (TestValueRoundTrip).
+// is written back as the same bytes (FuzzRead). The one table below ties the two together; encoding/binary does the rest.
 
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
+	"reflect"
 	"strings"
 )
 
@@ -20,86 +20,61 @@ func (t ValueType) String() string {
 	return "value type " + uitoa(uint64(t))
 }
 
-// Size is the number of bytes of a value, 0 for strings and arrays.
+// goTypes are the Go types of single values, by value type.
+var goTypes = map[ValueType]reflect.Type{
+	Uint8: reflect.TypeFor[uint8](), Int8: reflect.TypeFor[int8](), Uint16: reflect.TypeFor[uint16](), Int16: reflect.TypeFor[int16](),
+	Uint32: reflect.TypeFor[uint32](), Int32: reflect.TypeFor[int32](), Float32: reflect.TypeFor[float32](), Bool: reflect.TypeFor[bool](),
+	String: reflect.TypeFor[string](), Uint64: reflect.TypeFor[uint64](), Int64: reflect.TypeFor[int64](), Float64: reflect.TypeFor[float64](),
+}
+
+// valueTypes is goTypes the other way round. Named types are not in it: their kind would not come back from a file.
+var valueTypes = func() map[reflect.Type]ValueType {
+	m := make(map[reflect.Type]ValueType, len(goTypes))
+	for v, t := range goTypes {
+		m[t] = v
+	}
+	return m
+}()
+
+// Size is the number of bytes of a value, 0 for strings and arrays, whose length stands before them.
 func (t ValueType) Size() int64 {
-	switch t {
-	case Uint8, Int8, Bool:
-		return 1
-	case Uint16, Int16:
-		return 2
-	case Uint32, Int32, Float32:
-		return 4
-	case Uint64, Int64, Float64:
-		return 8
+	if g, ok := goTypes[t]; ok && t != String {
+		return int64(g.Size())
 	}
 	return 0
 }
 
 // Kind is the type of v, and for an array the type of its elements and their number. ok is false when no GGUF type fits v.
 func Kind(v any) (t, elem ValueType, n int, ok bool) {
-	switch v := v.(type) {
-	case uint8:
-		return Uint8, 0, 0, true
-	case int8:
-		return Int8, 0, 0, true
-	case uint16:
-		return Uint16, 0, 0, true
-	case int16:
-		return Int16, 0, 0, true
-	case uint32:
-		return Uint32, 0, 0, true
-	case int32:
-		return Int32, 0, 0, true
-	case float32:
-		return Float32, 0, 0, true
-	case bool:
-		return Bool, 0, 0, true
-	case string:
-		return String, 0, 0, true
-	case uint64:
-		return Uint64, 0, 0, true
-	case int64:
-		return Int64, 0, 0, true
-	case float64:
-		return Float64, 0, 0, true
-	default:
-		elem, n, ok = arrayKind(v)
-		return Array, elem, n, ok
+	g := reflect.TypeOf(v)
+	if g == nil {
+		return 0, 0, 0, false
 	}
+	if t, ok = valueTypes[g]; ok {
+		return t, 0, 0, true
+	}
+	elem, n, ok = arrayKind(v)
+	return Array, elem, n, ok
 }
 
+// arrayKind is the type and number of the elements of a slice; a slice of slices has elements of type Array.
 func arrayKind(v any) (elem ValueType, n int, ok bool) {
-	switch v := v.(type) {
-	case []uint8:
-		return Uint8, len(v), true
-	case []int8:
-		return Int8, len(v), true
-	case []uint16:
-		return Uint16, len(v), true
-	case []int16:
-		return Int16, len(v), true
-	case []uint32:
-		return Uint32, len(v), true
-	case []int32:
-		return Int32, len(v), true
-	case []float32:
-		return Float32, len(v), true
-	case []bool:
-		return Bool, len(v), true
-	case []string:
-		return String, len(v), true
-	case []uint64:
-		return Uint64, len(v), true
-	case []int64:
-		return Int64, len(v), true
-	case []float64:
-		return Float64, len(v), true
-	case [][]uint8, [][]int8, [][]uint16, [][]int16, [][]uint32, [][]int32, [][]float32, [][]bool, [][]string,
-		[][]uint64, [][]int64, [][]float64:
-		return Array, nestedLen(v), true
+	g := reflect.TypeOf(v)
+	if g == nil || g.Kind() != reflect.Slice {
+		return 0, 0, false
 	}
-	return 0, 0, false
+	n = reflect.ValueOf(v).Len()
+	if elem, ok = valueTypes[g.Elem()]; ok {
+		return elem, n, true
+	}
+	if g.Elem().Kind() == reflect.Slice {
+		_, ok = valueTypes[g.Elem().Elem()]
+	}
+	return Array, n, ok
 }
+
+// elementAt is element i of a slice of any type.
+func elementAt(v any, i int) any { return reflect.ValueOf(v).Index(i).Interface() }
 
 // appendKV appends a key and its value with the value's type.
 func appendKV(b []byte, kv KV) ([]byte, error) {
@@ -117,77 +92,25 @@ func appendString(b []byte, s string) []byte {
 	return append(b, s...)
 }
 
-// appendValue appends v without its type. Kind must know v.
+// appendValue appends v without its type. Kind must know v: then encoding/binary knows what is no string and no array.
 func appendValue(b []byte, v any) []byte {
-	le := binary.LittleEndian
-	switch v := v.(type) {
-	case uint8:
-		return append(b, v)
-	case int8:
-		return append(b, byte(v))
-	case uint16:
-		return le.AppendUint16(b, v)
-	case int16:
-		return le.AppendUint16(b, uint16(v))
-	case uint32:
-		return le.AppendUint32(b, v)
-	case int32:
-		return le.AppendUint32(b, uint32(v))
-	case float32:
-		return le.AppendUint32(b, math.Float32bits(v))
-	case bool:
-		if v {
-			return append(b, 1)
+	if s, ok := v.(string); ok {
+		return appendString(b, s)
+	}
+	elem, n, isArray := arrayKind(v)
+	if !isArray {
+		b, _ = binary.Append(b, binary.LittleEndian, v)
+		return b
+	}
+	b = binary.LittleEndian.AppendUint32(b, uint32(elem))
+	b = binary.LittleEndian.AppendUint64(b, uint64(n))
+	switch elem {
+	case String, Array: // elements with lengths of their own
+		for i := range n {
+			b = appendValue(b, elementAt(v, i))
 		}
-		return append(b, 0)
-	case string:
-		return appendString(b, v)
-	case uint64:
-		return le.AppendUint64(b, v)
-	case int64:
-		return le.AppendUint64(b, uint64(v))
-	case float64:
-		return le.AppendUint64(b, math.Float64bits(v))
-	}
-	elem, n, _ := arrayKind(v)
-	b = le.AppendUint32(b, uint32(elem))
-	b = le.AppendUint64(b, uint64(n))
-	return appendElements(b, v)
-}
-
-func appendElements(b []byte, v any) []byte {
-	switch v := v.(type) {
-	case []uint8:
-		return append(b, v...)
-	case []int8:
-		return appendEach(b, v)
-	case []uint16:
-		return appendEach(b, v)
-	case []int16:
-		return appendEach(b, v)
-	case []uint32:
-		return appendEach(b, v)
-	case []int32:
-		return appendEach(b, v)
-	case []float32:
-		return appendEach(b, v)
-	case []bool:
-		return appendEach(b, v)
-	case []string:
-		return appendEach(b, v)
-	case []uint64:
-		return appendEach(b, v)
-	case []int64:
-		return appendEach(b, v)
-	case []float64:
-		return appendEach(b, v)
-	}
-	return appendNested(b, v)
-}
-
-func appendEach[T any](b []byte, vs []T) []byte {
-	for _, v := range vs {
-		b = appendValue(b, v)
+	default:
+		b, _ = binary.Append(b, binary.LittleEndian, v)
 	}
 	return b
 }
@@ -204,7 +127,7 @@ func Format(v any, most int) string {
 		return fmt.Sprint(v)
 	}
 	var parts []string
-	for i := 0; i < min(n, most); i++ {
+	for i := range min(n, most) {
 		parts = append(parts, Format(elementAt(v, i), most))
 	}
 	s := "[" + strings.Join(parts, ", ")
