@@ -73,58 +73,21 @@ func (f normalForm) normalize(s *span) error {
 	return nil
 }
 
-// rewrite normalizes from byte i on, stretch by stretch: one starter and the marks after it.
+// rewrite normalizes from byte i on: decompose, order, compose.
 func (f normalForm) rewrite(s *span, i int) {
 	w := s.rewrite()
 	w.copy(0, i)
-	var held []mark
-	flush := func() {
-		for _, m := range held {
-			w.put(m.r, m.added, m.removed)
-		}
-		held = held[:0]
-	}
+	m := make([]mark, 0, len(s.text)-i)
 	for _, r := range s.text[i:] {
-		n := len(held)
-		held = f.decompose(held, r)
-		if !f.compose {
-			for j := len(held) - 1; j > 0 && j >= n; j-- {
-				if held[j].class == 0 {
-					sortMarks(held[:j])
-					tail := slices.Clone(held[j:])
-					held = held[:j]
-					flush()
-					held = append(held, tail...)
-					break
-				}
-			}
-			continue
-		}
-		// A starter ends the stretch before it unless it may compose with its starter.
-		if held[n].class == 0 && n > 0 {
-			tail := slices.Clone(held[n:])
-			held = recompose(held[:n])
-			for j := range tail {
-				if tail[j].class == 0 {
-					if len(held) == 1 && held[0].class == 0 {
-						if c, ok := pair(held[0].r, tail[j].r); ok {
-							held[0] = held[0].absorb(c, tail[j])
-							continue
-						}
-					}
-					held = recompose(held)
-					flush()
-				}
-				held = append(held, tail[j])
-			}
-		}
+		m = f.decompose(m, r)
 	}
+	sortMarks(m)
 	if f.compose {
-		held = recompose(held)
-	} else {
-		sortMarks(held)
+		m = compose(m)
 	}
-	flush()
+	for _, x := range m {
+		w.put(x.r, x.added, x.removed)
+	}
 	w.done()
 }
 
@@ -170,21 +133,20 @@ func sortMarks(m []mark) {
 	}
 }
 
-// recompose orders one stretch and composes each mark with the starter, unless a mark between them blocks it.
-func recompose(m []mark) []mark {
-	sortMarks(m)
-	if len(m) == 0 || m[0].class != 0 {
-		return m
-	}
-	out, last := m[:1], uint8(0)
-	for _, x := range m[1:] {
-		if last < x.class || last == 0 {
-			if c, ok := pair(m[0].r, x.r); ok {
-				m[0] = m[0].absorb(c, x)
+// compose joins each character with the last starter before it, unless something between them blocks it: a mark of the
+// same or a higher class. It works in place.
+func compose(m []mark) []mark {
+	out, starter, last := m[:0], -1, -1 // last: class of what stands after the starter, -1 for nothing
+	for _, x := range m {
+		if starter >= 0 && last < int(x.class) || starter >= 0 && last < 0 {
+			if c, ok := pair(out[starter].r, x.r); ok {
+				out[starter] = out[starter].absorb(c, x)
 				continue
 			}
 		}
-		last = x.class
+		if last = int(x.class); x.class == 0 {
+			starter, last = len(out), -1
+		}
 		out = append(out, x)
 	}
 	return out
