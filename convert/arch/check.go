@@ -39,7 +39,7 @@ func (b *Build) Check(kvs []gguf.KV) error {
 		o := &b.Outputs[i]
 		embedding = embedding || o.Role == "token_embd"
 		block := blockOf(o.Name)
-		if block >= 0 && o.Role != "" {
+		if block >= 0 && o.Role != "" && strings.Contains(o.Name, "blk.") {
 			if blocks[block] == nil {
 				blocks[block] = map[string]bool{}
 			}
@@ -62,7 +62,7 @@ func (b *Build) Check(kvs []gguf.KV) error {
 func (b *Build) checkBlocks(blocks map[int64]map[string]bool) error {
 	kinds := map[string]int64{} // the main roles of a block -> the first such block
 	for i := range b.Blocks {
-		if blocks[i] == nil && !b.Options.MTPOnly {
+		if blocks[i] == nil && !b.Options.MTPOnly && b.names.inBlocks() {
 			return &fault.Invalid{On: "checkpoint", Says: fmt.Sprintf("no tensor of layer %d, the configuration has %d layers", i, b.Blocks)}
 		}
 		kind := kindOf(blocks[i])

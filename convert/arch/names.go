@@ -138,6 +138,16 @@ func (n *Names) Own(name string) (roleID string, ok bool) {
 	return "", false
 }
 
+// inBlocks tells whether the architecture has ordinary blocks: a stack of convolutions is counted elsewhere.
+func (n *Names) inBlocks() bool {
+	for name := range n.own {
+		if strings.Contains(name, "blk.#") {
+			return true
+		}
+	}
+	return false
+}
+
 // Is tells whether a GGUF name with its .weight is the role's in a block. A role without a block number only matches
 // tensors without one. Source: conversion/base.py match_model_tensor_name.
 func (n *Names) Is(ggufName, roleID string, block int64) bool {
