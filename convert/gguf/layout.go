@@ -58,6 +58,7 @@ func Layout(metadata []KV, outs []Output, alignment int64) (Plan, error) {
 	return p, nil
 }
 
+// checkAlignment holds the layout against what readers will see: they take the alignment from the metadata, else 32.
 func checkAlignment(metadata []KV, alignment int64) error {
 	if alignment < 0 || alignment > maxAlignment || alignment&(alignment-1) != 0 {
 		return badKey(AlignmentKey, "an alignment of %d is not a power of two up to %d", alignment, maxAlignment)
@@ -78,6 +79,7 @@ func checkAlignment(metadata []KV, alignment int64) error {
 	return nil
 }
 
+// place gives every tensor its size and offset, padded to the alignment, in the order of Outputs.
 func (p *Plan) place(alignment int64) error {
 	seen := make(map[string]bool, len(p.Outputs))
 	at := int64(0)
@@ -108,6 +110,7 @@ func tensorBytes(o Output) (int64, error) {
 	if len(o.Shape) > MaxDims {
 		return 0, badTensor(o.Name, "%d dimensions %v, the format has at most %d", len(o.Shape), o.Shape, MaxDims)
 	}
+	// A zero dimension is sound and makes the tensor empty; it must not hide an overflow of the others from later sums.
 	n := int64(1)
 	for _, d := range o.Shape {
 		if d < 0 {
@@ -118,6 +121,7 @@ func tensorBytes(o Output) (int64, error) {
 		}
 		n *= d
 	}
+	// A scalar is a row of one element, which no block divides.
 	row := int64(1)
 	if len(o.Shape) > 0 {
 		row = o.Shape[0]
@@ -153,6 +157,7 @@ func (p *Plan) encode(w io.Writer) error {
 	b = le.AppendUint32(b, Version)
 	b = le.AppendUint64(b, uint64(len(p.Outputs)))
 	b = le.AppendUint64(b, uint64(len(p.Metadata)))
+	// A vocabulary of a million tokens must not stand in memory twice: what has been encoded leaves in pieces.
 	flush := func(least int) error {
 		if len(b) < least {
 			return nil

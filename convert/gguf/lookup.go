@@ -99,6 +99,7 @@ func (p *Plan) Architecture() string {
 	return s
 }
 
+// asInt widens any integer kind. Writers disagree on kinds (u32 here, i32 or u64 there), so lookups must not insist on one.
 func asInt(v any) (int64, bool) {
 	switch v := v.(type) {
 	case uint8:

@@ -48,6 +48,8 @@ func Read(name string, r io.ReaderAt, size int64) (*File, error) {
 	return nil, &FormatError{File: name, Says: "the header cannot be read", Err: err}
 }
 
+// decoder reads forward only, so that a header behind HTTP ranges is fetched once and in order. The first error stays
+// and turns every later read into zeros: loops check it where they would go on, not after every field.
 type decoder struct {
 	r       *bufio.Reader
 	left    int64 // bytes of the file behind what was read
@@ -75,6 +77,7 @@ func (d *decoder) take(n int) []byte {
 	return b
 }
 
+// The numbers of the header, little-endian in all versions that are read.
 func (d *decoder) u32() uint32 { return binary.LittleEndian.Uint32(d.take(4)) }
 func (d *decoder) u64() uint64 { return binary.LittleEndian.Uint64(d.take(8)) }
 
@@ -110,6 +113,7 @@ func (d *decoder) bounded(what string, each, most int64) int64 {
 	return int64(n)
 }
 
+// string reads a text with its length. It may hold anything, also NUL and what is not UTF-8: keys and tokens are bytes.
 func (d *decoder) string(what string) string {
 	n := d.bounded(what, 1, MaxString)
 	return string(d.bytes(n))
@@ -134,6 +138,7 @@ func (d *decoder) bytes(n int64) []byte {
 	return b
 }
 
+// file reads magic, version, counts, metadata and tensors, and places the data section behind them.
 func (d *decoder) file(f *File) error {
 	if magic := d.take(4); d.err == nil && string(magic) != Magic {
 		if string(magic) == "FUGG" {
@@ -154,6 +159,7 @@ func (d *decoder) file(f *File) error {
 		return &FormatError{Says: fmt.Sprintf("it is of version %d, up to %d are read", f.Version, Version), Unsupported: true,
 			Next: "a newer program wrote it: update quern"}
 	}
+	// The least that one of each takes: a name's length, dimensions, type and offset; a key's length, type and one byte.
 	width := d.lengthBytes()
 	tensors := d.bounded("tensors", width+4+4+8, 1<<40)
 	keys := d.bounded("metadata", width+4+1, 1<<40)
@@ -164,15 +170,18 @@ func (d *decoder) file(f *File) error {
 	if err := d.tensors(f, tensors); err != nil {
 		return err
 	}
+	// A file without tensors may end right behind its header, without padding.
 	f.DataOffset = min(Pad(size-d.left, f.Alignment), size)
 	return f.checkData()
 }
 
+// bigEndian is told by the version, whose bytes stand in the other order; gguf-py reverses no magic, others might.
 func bigEndian(string) error {
 	return &FormatError{Says: "it is big-endian; little-endian files are read", Unsupported: true,
 		Next: "convert the checkpoint again without --bigendian, or swap the file with gguf-py's gguf_convert_endian.py"}
 }
 
+// metadata reads n keys. Every reader of a duplicate may see another value, hence none is let through.
 func (d *decoder) metadata(f *File, n int64) error {
 	f.Metadata = make([]KV, 0, min(n, 1<<10))
 	seen := map[string]bool{}
@@ -201,6 +210,7 @@ func (d *decoder) metadata(f *File, n int64) error {
 	return nil
 }
 
+// wrapKey names the key that an error inside of its value belongs to.
 func wrapKey(key string, err error) error {
 	var bad *FormatError
 	if errors.As(err, &bad) && bad.On == "" {
@@ -209,6 +219,7 @@ func wrapKey(key string, err error) error {
 	return err
 }
 
+// tensors reads n entries. Names of 64 bytes and more are read, though llama.cpp refuses them: inspecting must work.
 func (d *decoder) tensors(f *File, n int64) error {
 	f.Outputs = make([]Output, 0, min(n, 1<<10))
 	seen := make(map[string]bool, min(n, 1<<10))
@@ -253,6 +264,7 @@ func (f *File) checkData() error {
 		}
 		order[i] = o
 	}
+	// By offset, then size: a tensor of no bytes may share the offset of the next.
 	slices.SortStableFunc(order, func(a, b *Output) int {
 		if a.Offset != b.Offset {
 			return cmp64(a.Offset, b.Offset)

@@ -13,6 +13,7 @@ func SplitName(name string, no, count int) string {
 	return fmt.Sprintf("%s-%05d-of-%05d.gguf", strings.TrimSuffix(name, ".gguf"), no, count)
 }
 
+// The numbers have exactly five digits: llama.cpp builds the other parts' names with the same format and looks them up.
 var splitPattern = regexp.MustCompile(`^(.+)-(\d{5})-of-(\d{5})\.gguf$`)
 
 // ParseSplitName takes a part's name apart: the stem before the numbers, the part (from 1) and how many there are.

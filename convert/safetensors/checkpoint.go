@@ -72,6 +72,7 @@ func Open(src fs.FS) (*Checkpoint, error) { return OpenFamily(src, Model) }
 
 // OpenFamily opens the checkpoint whose file names begin with family. Only the family Model has an index.
 func OpenFamily(src fs.FS, family string) (*Checkpoint, error) {
+	// The index may name files of any name; without one the family's prefix decides.
 	names, err := partNames(src, family)
 	if err != nil {
 		return nil, err
@@ -145,6 +146,7 @@ func (c *Checkpoint) Close() error {
 	return errors.Join(errs...)
 }
 
+// add opens one file and reads its header. Files stay open: their tensors are read later, from many goroutines.
 func (c *Checkpoint) add(src fs.FS, name string) error {
 	f, err := src.Open(name)
 	if err != nil {
@@ -190,6 +192,7 @@ func (c *Checkpoint) join(weights map[string]string) error {
 	if weights == nil {
 		return nil
 	}
+	// An index that names the wrong part is as good as a right one while each tensor is there once; the reference takes it too.
 	moved := 0
 	for name, file := range weights {
 		i, ok := c.byName[name]
@@ -210,6 +213,7 @@ func (c *Checkpoint) join(weights map[string]string) error {
 	return nil
 }
 
+// missing names the first of the tensors that no part holds: usually a part that was never downloaded.
 func (c *Checkpoint) missing(weights map[string]string) error {
 	var names []string
 	for name := range weights {
@@ -221,6 +225,7 @@ func (c *Checkpoint) missing(weights map[string]string) error {
 	return bad(weights[names[0]], names[0], "%s promises it here, no part holds it (%d of %d tensors are missing)", c.Index, len(names), len(weights))
 }
 
+// extra names the first of the tensors that the index does not know: usually parts of two versions in one folder.
 func (c *Checkpoint) extra(weights map[string]string) error {
 	var first *Tensor
 	n := 0
@@ -250,6 +255,7 @@ func partNames(src fs.FS, family string) ([]string, error) {
 	return names, nil
 }
 
+// otherWeights are a few names that explain why a folder full of weights holds no checkpoint.
 func otherWeights(src fs.FS) []string {
 	list, _ := fs.ReadDir(src, ".")
 	var names []string

@@ -57,6 +57,7 @@ func (d DType) Size() int64 {
 // IsFloat tells whether the type's values are floating-point numbers.
 func (d DType) IsFloat() bool {
 	switch d {
+	// Complex numbers are none: nothing here computes with them.
 	case F64, F32, F16, BF16, F8E4M3, F8E5M2, F8E4M3FNUZ, F8E5M2FNUZ, F8E8M0, F6E2M3, F6E3M2, F4:
 		return true
 	}

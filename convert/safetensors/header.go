@@ -53,6 +53,7 @@ func ReadHeader(file string, r io.ReaderAt, size int64) (*Header, error) {
 	case int64(n) > size-8:
 		return nil, bad(file, "", "the header claims %d bytes, only %d follow its length", n, size-8)
 	}
+	// A buffer of 64 KiB: headers are read once, front to back, also over a network.
 	p := &parser{file: file, data: size - 8 - int64(n)}
 	text := &utf8Reader{r: bufio.NewReaderSize(io.NewSectionReader(r, 8, int64(n)), 64<<10)}
 	p.dec = json.NewDecoder(text)
@@ -82,6 +83,7 @@ func (h *Header) check(file string, size int64) error {
 			return bad(file, h.Entries[i].Name, "the header names it twice")
 		}
 	}
+	// Indices, not copies, so that a million entries are sorted twice in the memory of one list.
 	order := make([]int, len(h.Entries))
 	for i := range order {
 		order[i] = i
@@ -96,6 +98,7 @@ func (h *Header) check(file string, size int64) error {
 		}
 		return strings.Compare(x.Name, y.Name)
 	})
+	// Each tensor must begin where the last one ended: no byte unread, none read twice.
 	end, last := int64(0), ""
 	for _, i := range order {
 		e := &h.Entries[i]

@@ -58,6 +58,7 @@ func ReadIndex(file string, r io.Reader) (map[string]string, error) {
 	return weights, nil
 }
 
+// weightMap reads tensor -> part and keeps one copy of each part's name, of which there are few.
 func (p *parser) weightMap(weights map[string]string) error {
 	if err := p.open('{', `"weight_map"`); err != nil {
 		return err
@@ -121,6 +122,7 @@ func (p *parser) skip() error {
 	}
 }
 
+// files are the parts, each once, sorted as the reference sorts them.
 func files(weights map[string]string) []string {
 	seen := map[string]bool{}
 	var names []string

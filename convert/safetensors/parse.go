@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 )
 
+// parser walks tokens. encoding/json yields them from a buffer that grows with the longest text, at most the header itself.
 type parser struct {
 	file   string
 	tensor string // the tensor being read, for messages
@@ -66,6 +67,7 @@ func (p *parser) members(visit func(key string) error) error {
 	return err
 }
 
+// header reads the one object. Only white space may follow it: writers pad with spaces to align the data.
 func (p *parser) header(h *Header) error {
 	if err := p.open('{', "the header"); err != nil {
 		return err
@@ -96,6 +98,7 @@ func (p *parser) header(h *Header) error {
 	return nil
 }
 
+// metadata reads free texts. They decide nothing, but a header that says a thing twice is not to be trusted in anything.
 func (p *parser) metadata(h *Header) error {
 	if err := p.open('{', `"__metadata__"`); err != nil {
 		return err
@@ -153,6 +156,7 @@ func (p *parser) entry(name string) (Entry, error) {
 	return e, p.span(&e, ends)
 }
 
+// span holds data_offsets against shape and type. After it Size fits the file, so sums of sizes cannot overflow.
 func (p *parser) span(e *Entry, ends []int64) error {
 	if len(ends) != 2 {
 		return p.fail("data_offsets has %d numbers, want 2", len(ends))
@@ -175,6 +179,7 @@ func (p *parser) span(e *Entry, ends []int64) error {
 	return nil
 }
 
+// dtype refuses what it does not know: without the size of an element nothing of the tensor can be checked.
 func (p *parser) dtype() (DType, error) {
 	t, err := p.token()
 	if err != nil {
@@ -200,6 +205,7 @@ var intern = func() map[string]DType {
 	return m
 }()
 
+// numbers reads natural numbers. 1.0 and 1e0 are refused: JSON's numbers are floats to some readers and text to others.
 func (p *parser) numbers(what string, most int) ([]int64, error) {
 	if err := p.open('[', what); err != nil {
 		return nil, err
@@ -227,6 +233,7 @@ func (p *parser) numbers(what string, most int) ([]int64, error) {
 	return ns, err
 }
 
+// kind names what was found instead of what was wanted.
 func kind(t json.Token) string {
 	switch v := t.(type) {
 	case json.Delim:
@@ -255,6 +262,7 @@ type utf8Reader struct {
 
 func (u *utf8Reader) Read(b []byte) (int, error) {
 	n, err := u.r.Read(b)
+	// A rune may be cut by the end of a read: its beginning waits for the next.
 	text := b[:n]
 	if len(u.tail) > 0 {
 		text = append(u.tail, text...)

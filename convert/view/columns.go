@@ -12,6 +12,7 @@ type columns struct {
 	row  int64 // bytes of the range
 }
 
+// ReadRows reads ranges where the gap between them is wide and the source can, else whole rows in chunks.
 func (c *columns) ReadRows(ctx context.Context, dst []byte, lo, hi int64) error {
 	wide := c.src.RowBytes()
 	if f, ok := c.src.Reader.(flatReader); ok && wide-c.row > skipCost {
@@ -46,6 +47,7 @@ type beside struct {
 	row   int64
 }
 
+// ReadRows fills dst part by part, each with its own chunk, so that memory does not grow with the number of parts.
 func (b *beside) ReadRows(ctx context.Context, dst []byte, lo, hi int64) error {
 	at := int64(0)
 	for i := range b.parts {
@@ -115,6 +117,7 @@ type transposed struct {
 	size       int64 // bytes of an element
 }
 
+// ReadRows takes all wanted columns of one matrix at once: the caller decides with its slab how often it is read.
 func (t *transposed) ReadRows(ctx context.Context, dst []byte, lo, hi int64) error {
 	for lo < hi {
 		m, c := lo/t.cols, lo%t.cols
@@ -149,6 +152,7 @@ func (t *transposed) matrix(ctx context.Context, dst []byte, m, lo, hi int64) er
 // have rows elements.
 func flip(dst, src []byte, r, k, n, rows, size int64) {
 	switch size {
+	// The halves that checkpoints consist of; two byte stores beat a call of copy by far.
 	case 2:
 		for c := int64(0); c < n; c++ {
 			out := dst[(c*rows+r)*2:][: 2*k : 2*k]

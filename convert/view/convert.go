@@ -62,6 +62,7 @@ func Widen(dst []float32, src []byte, d safetensors.DType) error {
 	return nil
 }
 
+// widenBF16 takes four elements a word: the type of nearly every checkpoint, and the loop that hides behind no other work.
 func widenBF16(dst []float32, src []byte) {
 	for len(dst) >= 4 && len(src) >= 8 {
 		w := binary.LittleEndian.Uint64(src)
@@ -82,6 +83,7 @@ func widenTable(dst []float32, src []byte, table *[256]float32) {
 	}
 }
 
+// widenInts rounds what float32 cannot hold, to nearest even, as torch converts.
 func widenInts(dst []float32, src []byte, d safetensors.DType) error {
 	le := binary.LittleEndian
 	switch d {

@@ -18,6 +18,7 @@ type apply struct {
 	fn   func(row int64, dst []float32, srcs [][]float32) // dst is srcs[0]; row is that of its first element
 }
 
+// ReadRows computes in chunks. All sources share one byte buffer, since each is widened before the next is read.
 func (a *apply) ReadRows(ctx context.Context, dst []byte, lo, hi int64) error {
 	var wide, size int64 // bytes and elements of a source row
 	for i := range a.srcs {
@@ -49,6 +50,7 @@ func (a *apply) ReadRows(ctx context.Context, dst []byte, lo, hi int64) error {
 	return nil
 }
 
+// narrows tells whether Narrow can make the type: the results of arithmetic.
 func narrows(d safetensors.DType) bool {
 	return d == safetensors.F32 || d == safetensors.F16 || d == safetensors.BF16 || d == safetensors.F64
 }
@@ -150,6 +152,7 @@ type applyInts struct {
 	fn  func(at int64, v []int64)
 }
 
+// ReadRows goes through int64, which holds every integer type exactly: indices and hashes must not pass through floats.
 func (a *applyInts) ReadRows(ctx context.Context, dst []byte, lo, hi int64) error {
 	wide, size, to := a.src.RowBytes(), a.src.RowLen(), a.out.Size()
 	n := min(rowsPerChunk(8*size), hi-lo)

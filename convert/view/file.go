@@ -50,6 +50,7 @@ type file struct {
 	row  int64 // bytes
 }
 
+// ReadRows is one read, however many rows: they are contiguous.
 func (f *file) ReadRows(ctx context.Context, dst []byte, lo, hi int64) error {
 	return f.readFlat(ctx, dst, lo*f.row)
 }
@@ -61,6 +62,7 @@ func (f *file) readFlat(ctx context.Context, dst []byte, off int64) error {
 	if off < 0 || int64(len(dst)) > f.size-off {
 		return fmt.Errorf("tensor %q: bytes %d to %d asked for, it has %d", f.name, off, off+int64(len(dst)), f.size)
 	}
+	// An io.ReaderAt may return io.EOF with the last full read.
 	n, err := f.r.ReadAt(dst, f.at+off)
 	if n == len(dst) {
 		return nil

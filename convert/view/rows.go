@@ -11,6 +11,7 @@ import (
 	"quern/convert/fault"
 )
 
+// invalid is the one error of this package for shapes: they come from files, so no mistake in them may panic.
 func invalid(t Tensor, format string, args ...any) error {
 	return &fault.Invalid{On: fmt.Sprintf("tensor %q", t.Name), Says: fmt.Sprintf(format, args...)}
 }
@@ -23,6 +24,7 @@ type gather struct {
 	find  func(row int64) (part int, src, run int64)
 }
 
+// ReadRows asks for runs: a slice of a matrix is one read, a permutation of single rows one read a row.
 func (g *gather) ReadRows(ctx context.Context, dst []byte, lo, hi int64) error {
 	for lo < hi {
 		part, src, run := g.find(lo)
@@ -78,6 +80,7 @@ func Slice(t Tensor, axis int, lo, hi int64) (Tensor, error) {
 		out.Reader = &columns{src: t, skip: lo * t.DType.Size(), row: out.RowBytes()}
 		return out, nil
 	}
+	// Counted in rows: one step of the dimensions before a spans `to` rows in the source and `size` here.
 	inner := t.inner(a)
 	from, to, size := lo*inner, n*inner, (hi-lo)*inner
 	out.Reader = &gather{[]Tensor{t}, t.RowBytes(), func(row int64) (int, int64, int64) {
@@ -161,6 +164,7 @@ func Concat(axis int, ts ...Tensor) (Tensor, error) {
 
 // below gathers the rows of tensors that follow each other along axis a, which is not the last.
 func below(ts []Tensor, a int, row int64) *gather {
+	// A part may be empty, so several may end at the same row: find must pass over those.
 	ends := make([]int64, len(ts)) // in rows, within one step of the dimensions before a
 	total := int64(0)
 	for i, t := range ts {
@@ -217,6 +221,7 @@ func Gather(t Tensor, axis int, index []int64) (Tensor, error) {
 	out.Reader = &gather{[]Tensor{t}, t.RowBytes(), func(row int64) (int, int64, int64) {
 		outer, rest := row/(k*inner), row%(k*inner)
 		i, in := rest/inner, rest%inner
+		// Neighbours in the list that are neighbours in the source are one run.
 		run := inner - in
 		for j := i; j+1 < k && index[j+1] == index[j]+1; j++ {
 			run += inner

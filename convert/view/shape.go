@@ -31,6 +31,7 @@ func Reshape(t Tensor, shape ...int64) (Tensor, error) {
 	}
 	out := t
 	out.Shape = shape
+	// Rows of the same length are the same rows: only their counting changes.
 	if out.RowLen() != t.RowLen() {
 		out.Reader = &recut{src: t, row: out.RowBytes()}
 	}
@@ -107,6 +108,7 @@ func Permute(t Tensor, axes ...int) (Tensor, error) {
 		return permuteRows(t, axes), nil
 	}
 	// Bring the new last dimension beside the old one, exchange the two, put the rest in order.
+	// Three steps, each of which exists already: rows, transposition, rows.
 	last := axes[n-1]
 	var first []int
 	for _, a := range axes[:n-1] {
@@ -143,6 +145,7 @@ func permuteRows(t Tensor, axes []int) Tensor {
 	}
 	dims := out.Shape[:n-1]
 	out.Reader = &gather{[]Tensor{t}, t.RowBytes(), func(row int64) (int, int64, int64) {
+		// Row-major index of the output, digit by digit from the innermost dimension, to a row of the source.
 		src, run := int64(0), int64(1)
 		for i := n - 2; i >= 0; i-- {
 			at := row % dims[i]
@@ -163,6 +166,7 @@ func Rotary(t Tensor, heads int64) (Tensor, error) {
 	if len(t.Shape) == 0 || heads <= 0 || t.Shape[0]%(2*heads) != 0 {
 		return Tensor{}, invalid(t, "%d rotary heads in shape %v", heads, t.Shape)
 	}
+	// (heads, 2, half, ...) with the two middle dimensions exchanged: row i of each half becomes rows 2i and 2i+1.
 	split := append([]int64{heads, 2, t.Shape[0] / heads / 2}, t.Shape[1:]...)
 	axes := []int{0, 2, 1}
 	for i := 3; i < len(split); i++ {

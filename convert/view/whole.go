@@ -75,6 +75,7 @@ func Deferred(name string, d safetensors.DType, shape []int64, build func(ctx co
 	return Tensor{Name: name, DType: d, Shape: shape, Reader: &deferred{build: build, want: Tensor{Name: name, DType: d, Shape: shape}}}
 }
 
+// deferred holds its lock while it builds: other readers need the result and would only build it again.
 type deferred struct {
 	build func(ctx context.Context) (Tensor, error)
 	want  Tensor
