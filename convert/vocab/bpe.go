@@ -9,12 +9,19 @@ import (
 	"quern/convert/tokenizer"
 )
 
+// A byte-level vocabulary goes into the file by id. Three things decide what llama.cpp makes of it later:
+//
+//   - Every id below the configured size has a token: the embedding has that many rows, and llama.cpp counts them.
+//   - Added tokens are found in the text before anything else runs, so they are written as they look in a text, not as the
+//     vocabulary spells them.
+//   - The type tells which of them a chat may not contain (control) and which it may (user defined).
+//
+// Source: conversion/base.py, get_vocab_base and _set_vocab_gpt2.
 // bpeRules are the differences between the families that write a byte-level vocabulary.
 type bpeRules struct {
-	sizes  []string // keys of the configured size; nil: vocab_size
-	raw    bool     // added tokens as they are spelled: no round trip, no guess at control tokens (Dream, LLaDA)
-	spaces bool     // U+2581 stays in user defined tokens (Intern-S1)
-	pinned string   // name of the pre-tokenizer, whatever the tokenizer is
+	raw    bool   // added tokens as they are spelled: no round trip, no guess at control tokens (Dream, LLaDA)
+	spaces bool   // U+2581 stays in user defined tokens (Intern-S1)
+	pinned string // name of the pre-tokenizer, whatever the tokenizer is
 }
 
 // bpeTokens lists the vocabulary of a byte-level or WordPiece tokenizer; its pre-tokenizer is decided in the end.
@@ -23,11 +30,7 @@ func (b *builder) bpeTokens(r bpeRules) ([]token, string, error) {
 	if err := b.load(); err != nil {
 		return nil, "", err
 	}
-	keys := r.sizes
-	if keys == nil {
-		keys = []string{"vocab_size"}
-	}
-	size, ok, err := b.size(keys...)
+	size, ok, err := b.size("vocab_size")
 	if err != nil {
 		return nil, "", err
 	}
@@ -53,6 +56,11 @@ func (b *builder) bpeTokens(r bpeRules) ([]token, string, error) {
 			return nil, "", err
 		}
 	}
+	for i := range list {
+		if slices.Contains(b.in.Controls, list[i].text) {
+			list[i].typ = Control
+		}
+	}
 	return list, pre, nil
 }
 
@@ -67,8 +75,6 @@ func (b *builder) addedType(a tokenizer.AddedToken, r bpeRules) (token, error) {
 		}
 	}
 	switch {
-	case slices.Contains(b.in.Controls, text):
-		return token{text, 0, Control}, nil
 	case a.Special, !r.raw && looksSpecial(text):
 		return token{text, 0, Control}, nil
 	case !r.raw && !r.spaces:

@@ -43,6 +43,7 @@ var addKeys = map[string]string{"bos": keyAddBOS, "eos": keyAddEOS, "sep": keyAd
 // entries is metadata under construction. Setting a key again keeps its first place; empty texts and lists are dropped.
 type entries []gguf.KV
 
+// set writes an entry as the reference's writer does. Source: gguf-py/gguf/gguf_writer.py, add_key_value and add_string.
 func (e *entries) set(key string, value any) {
 	switch v := value.(type) {
 	case string:
@@ -75,6 +76,7 @@ func (e *entries) set(key string, value any) {
 	*e = append(*e, gguf.KV{Key: key, Value: value})
 }
 
+// remove takes an entry out; a later one of that key stands at the end.
 func (e *entries) remove(key string) {
 	for i := range *e {
 		if (*e)[i].Key == key {
@@ -84,6 +86,7 @@ func (e *entries) remove(key string) {
 	}
 }
 
+// value is an entry's value; nil when there is none.
 func (e entries) value(key string) any {
 	for _, kv := range e {
 		if kv.Key == key {

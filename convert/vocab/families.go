@@ -82,8 +82,10 @@ var kinds = map[Kind]func(*builder) error{
 	DeepSeekV32: (*builder).deepSeekV32,
 }
 
+// gpt2 is the reference's standard: every class without a set_vocab of its own ends here.
 func (b *builder) gpt2() error { return b.bpe(bpeRules{}) }
 
+// spmAlone is for families that never had another tokenizer than tokenizer.model.
 func (b *builder) spmAlone() error { return b.need(b.spm(spmCommon)) }
 
 // familiar adds special tokens that a family sets where the checkpoint names none.
@@ -139,6 +141,8 @@ func (b *builder) jsonOrSPM() error {
 	return err
 }
 
+// spmOrJSON looks for the model file first. Codestral's tokenizer.model.v3 is the right file under a name that the
+// reference asks to change, rather than taking one of several versions.
 func (b *builder) spmOrJSON() error {
 	found, err := b.spm(spmCommon)
 	switch {
@@ -172,7 +176,7 @@ func (b *builder) mpt() error {
 	if err == nil || !exists(b.src, "tokenizer.model") {
 		return err
 	}
-	b.kv = kv
+	b.kv, b.undecided = kv, false
 	return b.then(b.need(b.spm(spmCommon)), keyAddBOS, false, keyPAD, uint32(3), keyEOS, uint32(1), keyUNK, uint32(0))
 }
 
@@ -194,6 +198,9 @@ func (b *builder) again(err error, template bool, eot ...int64) error {
 	return nil
 }
 
+// llama tries every kind that a Llama-shaped checkpoint has come with, newest formats by their files, older ones by what
+// their files contain. The flag for a leading blank is written before anything else, hence it comes first in the file.
+// Source: conversion/llama.py, LlamaModel.set_vocab.
 func (b *builder) llama() error {
 	if exists(b.src, "tekken.json") && !exists(b.src, "tokenizer.json") {
 		return b.mistral()
@@ -231,6 +238,7 @@ func (b *builder) llama() error {
 	return err
 }
 
+// jamba's later checkpoints have tokenizer.json only, whose words carry their own blanks.
 func (b *builder) jamba() error {
 	found, err := b.spm(spmCommon)
 	if err != nil || found {
@@ -248,6 +256,7 @@ func (b *builder) spacePrefix() error {
 	return err
 }
 
+// spmPrefix writes the flag behind the special tokens: these families read tokenizer_config.json last.
 func (b *builder) spmPrefix() error {
 	if err := b.need(b.spm(spmCommon)); err != nil {
 		return err
@@ -255,6 +264,8 @@ func (b *builder) spmPrefix() error {
 	return b.spacePrefix()
 }
 
+// gemma is the first generation. CodeGemma's end of turn is written for all of it, as in the reference, whether or not the
+// token has that meaning. Source: conversion/gemma.py, GemmaModel.set_vocab.
 func (b *builder) gemma() error {
 	err := b.need(b.spm(spmCommon))
 	if err != nil {
@@ -264,6 +275,8 @@ func (b *builder) gemma() error {
 	return b.then(b.again(nil, false, 107), keySpacePrefix, false)
 }
 
+// gemma3 comes without tokenizer.model where a tool saved it anew; its tokenizer.json is then read as byte-level BPE, which
+// it is not, but which the reference does.
 func (b *builder) gemma3() error {
 	found, err := b.spm(spmCommon)
 	if err != nil {
@@ -275,6 +288,8 @@ func (b *builder) gemma3() error {
 	return b.gpt2()
 }
 
+// phi3 takes added tokens from three files, each over the one before. Phi-4 has a GPT-2 tokenizer under the same class of
+// model. Source: conversion/phi.py, Phi3MiniModel.set_vocab.
 func (b *builder) phi3() error {
 	tc, err := readObject(b.src, "tokenizer_config.json")
 	if err != nil {
@@ -286,6 +301,7 @@ func (b *builder) phi3() error {
 	return b.need(b.spm(spmRules{sizes: []string{"vocab_size"}, config: configPlain, file: true}))
 }
 
+// roberta writes the number of token types in the end, BERT in the beginning.
 func (b *builder) roberta() error {
 	if !exists(b.src, "tokenizer.json") {
 		return b.wordPiece()
@@ -297,6 +313,8 @@ func (b *builder) roberta() error {
 	return err
 }
 
+// jinaBERT has two generations of tokenizers and, among those of RoBERTa's kind, one that splits at blanks only: the
+// reference pins its name, since its hash is another's. Source: conversion/bert.py, JinaBertV2Model.set_vocab.
 func (b *builder) jinaBERT() error {
 	tc, err := readObject(b.src, "tokenizer_config.json")
 	if err != nil {
@@ -320,6 +338,7 @@ func (b *builder) jinaBERT() error {
 	return b.then(b.bpe(r), keyTypeCount, uint32(2))
 }
 
+// deci tells Llama 3's vocabulary from Llama 2's by its size alone. Source: conversion/deci.py:84.
 func (b *builder) deci() error {
 	if n, ok := integer(b.in.Config["vocab_size"]); !ok || n == 128256 {
 		return b.gpt2()
@@ -377,6 +396,7 @@ func (b *builder) withoutTemplate() {
 	}
 }
 
+// museGlimmer ends a turn with a token that its configuration does not name.
 func (b *builder) museGlimmer() error {
 	if err := b.gpt2(); err != nil {
 		return err
@@ -407,6 +427,7 @@ func (b *builder) chatML() error {
 	return err
 }
 
+// qwenASR is chatML with the reference's own template over the checkpoint's.
 func (b *builder) qwenASR() error {
 	if err := b.chatML(); err != nil {
 		return err

@@ -29,6 +29,7 @@ type memo struct {
 	files map[string]memoFile
 }
 
+// memoFile is what one reading gave, a failure too: a missing file stays missing while a vocabulary is built.
 type memoFile struct {
 	data []byte
 	err  error
@@ -50,6 +51,7 @@ func (m *memo) Stat(name string) (fs.FileInfo, error) { return fs.Stat(m.FS, nam
 // ReadDir asks the source.
 func (m *memo) ReadDir(name string) ([]fs.DirEntry, error) { return fs.ReadDir(m.FS, name) }
 
+// readWhole reads a file whose size is known beforehand to be within the bound. A folder of that name is no file.
 func readWhole(src fs.FS, name string) ([]byte, error) {
 	f, err := src.Open(name)
 	if err != nil {

@@ -43,12 +43,14 @@ type framer struct {
 	bos, cls, eos, sep any
 }
 
+// complete sets a token in tokenizer_config.json as if it had been there: its id is looked up like the others' later.
 func (f *framer) complete(typ string, v any) {
 	if len(f.tc) > 0 {
 		f.tc[typ+"_token"] = v
 	}
 }
 
+// roberta sets all three flags whatever the processor's own tokens are.
 func (f *framer) roberta(p any) {
 	for _, typ := range []string{"bos", "eos", "sep"} {
 		f.s.adds.set(typ, true)
@@ -72,10 +74,13 @@ func (f *framer) roberta(p any) {
 // same is Python's == between a text and whatever JSON gave.
 func same(v any, text string) bool { t, ok := v.(string); return ok && t == text }
 
+// items is a JSON list; nil for anything else.
 func items(v any) []any { l, _ := v.([]any); return l }
 
+// specialID is the text of a template's special token; empty for a sequence.
 func specialID(item any) string { t, _ := member(item, "SpecialToken", "id").(string); return t }
 
+// template reads a TemplateProcessing: only its first and last items count, and only from two items on.
 func (f *framer) template(p any) {
 	single, pair := items(member(p, "single")), items(member(p, "pair"))
 	first, last := "", ""
@@ -92,6 +97,8 @@ func (f *framer) template(p any) {
 	}
 }
 
+// leading decides add_bos_token. An unknown first token becomes bos and cls where these are not named; where they are, the
+// flag is cleared.
 func (f *framer) leading(first string) {
 	known := func() bool { return same(f.bos, first) || same(f.cls, first) }
 	if len(f.tc) == 0 {
@@ -109,6 +116,7 @@ func (f *framer) leading(first string) {
 	f.s.adds.set("bos", known())
 }
 
+// trailing decides add_eos_token. Another last token than eos takes its place, and the old one is kept as eot or eom.
 func (f *framer) trailing(last string) {
 	if len(f.tc) == 0 {
 		f.eos = last

@@ -7,6 +7,8 @@ import (
 	"quern/convert/tokenizer"
 )
 
+// quern tokenize and quern archs look at tokenizers without a model: only the files count here, and what a configuration
+// would have said is taken from them.
 // Identify decides the pre-tokenizer of a folder that holds tokenizer files and perhaps nothing else. A tokenizer that has
 // none to decide, such as a SentencePiece model, gives an Identity whose Pre is what the reference writes for its kind.
 // A refusal is an *UnknownPre, which holds what was tried.

@@ -108,6 +108,8 @@ func (b *builder) chatEndID() (int64, error) {
 	return id, nil
 }
 
+// internLM3 replaces the end of text only where the configuration names one, and reads the flag for a leading blank before
+// the special tokens are written.
 func (b *builder) internLM3() error {
 	list, _, err := b.spmTokens(spmCommon)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 // notLlama says that tokenizer.json is not that of a SentencePiece model: families that allow it go on to byte-level BPE.
 type notLlama struct{ fault.Unsupported }
 
+// fallsBack tells whether a family that has another way may take it.
 func fallsBack(err error) bool { var n *notLlama; return errors.As(err, &n) }
 
 // Unwrap makes the refusal visible as what it is when no family falls back.

@@ -9,6 +9,9 @@ import (
 	"quern/convert/tokenizer"
 )
 
+// Spelling differs more than behaviour: "(?i:'s|'t)" and "'(?i:[st])" cut alike, as do a sequence of one and its member. A
+// structure of unknown spelling is therefore run beside each known one, with a vocabulary of no use, over texts that were
+// chosen to tell splitters apart. It takes one differing text to rule a name out.
 // matching lists the names whose published tokenizers cut as this structure does, the likeliest first: those spelled
 // alike; else those that cut no text of splitTexts otherwise; else, with no normalizer, the families of llama.cpp whose
 // own expressions cut alike.
@@ -66,6 +69,7 @@ func familyStructure(family string) (structure, bool) {
 	return s, ok
 }
 
+// sameCuts stops at the first text that is cut otherwise: most splitters part within a few texts.
 func sameCuts(cut *tokenizer.Tokenizer, s structure) bool {
 	other, ok, err := s.cutter()
 	if !ok || err != nil {
@@ -137,6 +141,7 @@ func (b *builder) preferred(names []string) []string {
 	return names
 }
 
+// rank sorts what fits before what does not.
 func rank(no bool) int {
 	if no {
 		return 1

@@ -11,10 +11,13 @@ import (
 	"quern/convert/tokenizer"
 )
 
+// Mistral's own files state everything that a vocabulary needs, special ids included: nothing is read from config.json or
+// tokenizer_config.json, and the pre-tokenizer is tekken by definition of the format.
 // mistralFormat is Kind Mistral: the checkpoint's own template file counts. A Hugging Face checkpoint that has only
 // tekken.json is read in the same way without it.
 func (b *builder) mistralFormat() error { return b.readMistral(true) }
 
+// mistral reads the same files for a checkpoint in Hugging Face's layout, which has no template file that counts.
 func (b *builder) mistral() error { return b.readMistral(false) }
 
 // tekkenSpecials are the special tokens of files that list none. Source: mistral-common, Tekkenizer.
@@ -42,6 +45,8 @@ func mistralFile(src fs.FS) (string, error) {
 	return found[len(found)-1], nil
 }
 
+// readMistral writes the vocabulary in this format's own order: special ids before the tokens, and the size with them.
+// Source: conversion/base.py, _set_vocab_mistral; the layout of tekken.json is mistral-common's.
 func (b *builder) readMistral(native bool) error {
 	name, err := mistralFile(b.src)
 	if err != nil {
@@ -115,6 +120,7 @@ func tekkenTokens(f *tokenizer.Tekken) (texts []string, ranks [][]byte, err erro
 	return texts, ranks, nil
 }
 
+// mistralIDs writes the four ids that mistral-common gives; a model without a padding token pads with its end of text.
 func (b *builder) mistralIDs(bos, eos, unk, pad int) error {
 	if pad < 0 {
 		pad = eos

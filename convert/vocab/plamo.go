@@ -47,6 +47,7 @@ func (b *builder) plamo() error {
 	return b.then(nil, keyEOT, uint32(4), keySpacePrefix, false) // 4 is <|plamo:op|>, which ends a turn
 }
 
+// indexText is the place of the first token of that text; -1 when there is none.
 func indexText(list []token, text string) int {
 	for i := range list {
 		if list[i].text == text {
@@ -56,6 +57,7 @@ func indexText(list []token, text string) int {
 	return -1
 }
 
+// plamoTokens reads the lines. Types are words; tokens in PLaMo's own brackets are control tokens whatever their type says.
 func plamoTokens(text string) ([]token, error) {
 	var list []token
 	for i, line := range strings.Split(text, "\n") {

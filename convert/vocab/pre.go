@@ -1,8 +1,10 @@
 package vocab
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -142,27 +144,42 @@ func nearest(name string) string {
 	return "`quern archs --tokenizers` lists them; among them are " + strings.Join(like, ", ")
 }
 
-// compare finds the differences under a name that stands already; they are reported, not judged.
+// compare finds the differences under a name that stands already; they are reported, and the name stays.
 func (b *builder) compare(id *Identity) error {
+	own, err := structureOf(b.hf.tok)
+	if err != nil {
+		return err
+	}
+	id.Structure = own.String()
 	if b.in.Prover == nil || slices.Contains(wordPieceNames, id.Pre) {
 		return nil
 	}
 	differs, err := b.differences(id.Pre)
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
 	if err != nil {
 		b.warn("pre-tokenizer: llama.cpp's own vocabulary could not be asked: %v", err)
 		return nil
 	}
-	id.Differs, id.Proven = differs, true
-	if len(differs) > 0 && id.How == HowOverride {
+	id.Differs = differs
+	beyond, _ := judge(differs, shown(id.Pre, own))
+	id.Proven = beyond == nil
+	switch {
+	case id.How == HowOverride && len(differs) > 0:
 		b.warn("pre-tokenizer: with %s llama.cpp encodes %d of %d texts otherwise, the first %s", id.Pre, len(differs), len(samples()), differs[0].show())
+	case beyond != nil:
+		b.warn("pre-tokenizer: %s as the reference writes, but llama.cpp encodes more texts otherwise than it does for published tokenizers, such as %s", id.Pre, beyond.show())
 	}
 	return nil
 }
 
+// show is one line for a warning or a refusal.
 func (d *Difference) show() string {
 	return fmt.Sprintf("%q: %v, llama.cpp %v", clip(d.Text), d.Ours, d.Theirs)
 }
 
+// clip shortens a text of the corpus, some of which are thousands of letters long.
 func clip(s string) string {
 	if r := []rune(s); len(r) > 60 {
 		return string(r[:60]) + "..."

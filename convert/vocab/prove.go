@@ -17,6 +17,12 @@ import (
 //go:embed corpus.json
 var corpusJSON []byte
 
+// Proof is by ids: the checkpoint's tokenizer.json run by our engine, which is Hugging Face's, against llama.cpp's own
+// vocabulary made of the very entries that the file will have. Only the name of the pre-tokenizer changes between trials.
+//
+// llama.cpp differs from Hugging Face for members of its own table: it runs no normalizer, cuts off combining marks under some
+// names, takes ignore_merges by name and not by file. Such differences are counted by kind, and a name stands when there are
+// no more of a kind than published tokenizers of that name show (published.go).
 // sample is a text of the corpus with the group that it was written for.
 type sample struct{ group, text string }
 

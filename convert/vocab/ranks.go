@@ -11,12 +11,20 @@ import (
 	"quern/convert/tokenizer"
 )
 
+// A tiktoken file ranks byte strings: the rank is the id, and merging goes by the rank of the result. GGUF has merges of two
+// parts instead, so every token is taken apart into the two that its own rank would join last.
+//
+// Special tokens are not in the file. The published tokenizers define them in Python code, which is not run: the texts are
+// facts of the family, and how many there are is read from the checkpoint's copy of that code.
+//
+// Source: conversion/qwen.py, QwenModel; conversion/hunyuan.py; conversion/kimi_linear.py.
 // ranks is a vocabulary of byte strings whose rank is both the id and the priority of the merge that makes it.
 type ranks struct {
 	rank  map[string]int
 	order []string // by rank
 }
 
+// add takes a token; false when it is there already.
 func (r *ranks) add(s string, rank int) bool {
 	if _, ok := r.rank[s]; ok {
 		return false
@@ -124,6 +132,8 @@ type rankVocab struct {
 	special map[string]int
 }
 
+// openRanks reads the ranks and numbers the special tokens behind them. Kimi numbers by id and lets tokenizer_config.json
+// name single places; the others count from 0.
 func (b *builder) openRanks(f rankFamily) (*rankVocab, error) {
 	raw, err := read(b.src, f.file)
 	if err != nil {

@@ -58,6 +58,7 @@ func (b *builder) resolve(id *Identity) (string, error) {
 	return id.Pre, nil
 }
 
+// reason says why the name was taken, with the number that speaks for it.
 func (id *Identity) reason(structural bool) string {
 	if structural {
 		return fmt.Sprintf("it cuts as the published %s does, and llama.cpp encodes %d of %d texts otherwise, as it does for that one", id.Pre, len(id.Differs), len(samples()))
@@ -96,18 +97,22 @@ func (b *builder) try(name string, own structure, structural bool) (Candidate, [
 	c.First = &differs[0]
 	if !structural {
 		c.Why = "texts differ, and no published tokenizer of this name has such a structure"
-		return c, differs, nil
+	} else if d, why := judge(differs, shown(name, own)); d != nil {
+		c.First, c.Why = d, why
 	}
-	allowed := shown(name, own)
+	return c, differs, nil
+}
+
+// judge finds the first difference beyond what published tokenizers show; nil when there is none.
+func judge(differs []Difference, allowed map[string]int) (*Difference, string) {
 	count := map[string]int{}
 	for i := range differs {
 		d := &differs[i]
-		if count[d.Kind]++; count[d.Kind] > allowed[d.Kind] && c.Why == "" {
-			c.First = d
-			c.Why = fmt.Sprintf("%s: at most %d texts differ for published tokenizers of this name", d.Kind, allowed[d.Kind])
+		if count[d.Kind]++; count[d.Kind] > allowed[d.Kind] {
+			return d, fmt.Sprintf("%s: at most %d texts differ for published tokenizers of this name", d.Kind, allowed[d.Kind])
 		}
 	}
-	return c, differs, nil
+	return nil, ""
 }
 
 // anySpecial is the most that is measured for texts with special tokens, for any name: which tokens count as special

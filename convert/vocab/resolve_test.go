@@ -429,3 +429,42 @@ func TestIdentify(t *testing.T) {
 		}
 	}
 }
+
+// TestHashes holds that the hash of every tokenizer that AutoTokenizer loads is the one that the reference computes.
+func TestHashes(t *testing.T) {
+	src, err := corpus.FS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := fs.Glob(src, "tokenizer/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	compared := 0
+	for _, f := range files {
+		name := strings.TrimSuffix(path.Base(f), ".json")
+		answer, err := corpus.Answers(name)
+		if err != nil || answer.Auto.Hash == nil || answer.Auto.Class == "QWenTokenizer" {
+			continue
+		}
+		folder, _ := recordedFolder(t, name)
+		if len(folder) == 0 {
+			continue
+		}
+		b := &builder{src: folder, out: &Vocab{}}
+		if err := b.load(); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		ids, err := b.hf.tok.Encode(checkText, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if compared++; hashIDs(ids) != *answer.Auto.Hash {
+			t.Errorf("%s: hash %s, want %s", name, hashIDs(ids), *answer.Auto.Hash)
+		}
+	}
+	if compared < 48 {
+		t.Errorf("%d hashes compared, want 48 or more", compared)
+	}
+}

@@ -12,6 +12,14 @@ import (
 	"quern/convert/fault"
 )
 
+// Special tokens have up to four sources, and the first that gives a kind its id wins:
+//
+//	tokenizer_config.json   a token's text, looked up among tokenizer.json's added tokens (no tokenizer.json: no id)
+//	post-processor          what it sets around a text, where tokenizer_config.json names nothing
+//	config.json             <kind>_token_id at the root, then in text_config; a list gives nothing
+//	the family              ids that its published files get wrong or leave out
+//
+// The flags add_bos_token and the like come from the post-processor; tokenizer_config.json may overrule them.
 // baseTypes are the kinds of special token that every vocabulary looks for, in the order in which they are written.
 var baseTypes = []string{"bos", "eos", "unk", "sep", "pad", "cls", "mask"}
 
@@ -43,6 +51,7 @@ type ordered[V any] struct {
 	vals map[string]V
 }
 
+// set keeps the place of a key that is there.
 func (o *ordered[V]) set(k string, v V) {
 	if o.vals == nil {
 		o.vals = map[string]V{}
@@ -53,6 +62,7 @@ func (o *ordered[V]) set(k string, v V) {
 	o.vals[k] = v
 }
 
+// has tells whether a key was set.
 func (o *ordered[V]) has(k string) bool { _, ok := o.vals[k]; return ok }
 
 // tokenizerFile is what the reference reads of tokenizer.json beside the tokens themselves.
@@ -65,6 +75,7 @@ type tokenizerFile struct {
 	AddedTokens   []addedEntry    `json:"added_tokens"`
 }
 
+// addedEntry is one of tokenizer.json's added tokens; without an id it names none.
 type addedEntry struct {
 	ID      *int64 `json:"id"`
 	Content string `json:"content"`

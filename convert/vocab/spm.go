@@ -9,6 +9,14 @@ import (
 	"quern/convert/fault"
 )
 
+// A SentencePiece vocabulary is the model file plus what checkpoints lay over it: added_tokens.json (the oldest),
+// tokenizer_config.json and tokenizer.json. Families differ in which of these they read and in what a token becomes; the
+// reference has a copy of the same loop for each, here each is a row of rules.
+//
+// Scores are ranks for BPE models and log probabilities for unigram ones. Added tokens have none: the large negative numbers
+// keep llama.cpp from merging ordinary text into them.
+//
+// Source: conversion/base.py, _create_vocab_sentencepiece; conversion/{phi,internlm,arctic}.py.
 // spmRules are the differences between the families that read a SentencePiece model by themselves.
 type spmRules struct {
 	sizes  []string   // keys of the configured size
@@ -18,6 +26,7 @@ type spmRules struct {
 	file   bool       // added_tokens of tokenizer.json, by the same rule
 }
 
+// addedRule says where the tokens of added_tokens.json go.
 type addedRule int
 
 const (
@@ -26,6 +35,7 @@ const (
 	addedIgnored
 )
 
+// configRule says what the tokens of tokenizer_config.json become.
 type configRule int
 
 const (
@@ -63,6 +73,8 @@ func (b *builder) spmTokens(r spmRules) ([]token, *pieceModel, error) {
 	return list, m, err
 }
 
+// layPieces fills the configured number of places: pieces first, then each file of added tokens over what is there. Later
+// files win, which is how published checkpoints rename reserved pieces.
 func (b *builder) layPieces(m *pieceModel, name string, r spmRules) ([]token, error) {
 	size, ok, err := b.size(r.sizes...)
 	if err != nil {
@@ -94,6 +106,7 @@ func (b *builder) layPieces(m *pieceModel, name string, r spmRules) ([]token, er
 	return list, nil
 }
 
+// addedTokens reads the oldest of the files; its ids are trusted, except by the family that appends.
 func (b *builder) addedTokens(list []token, rule addedRule) ([]token, error) {
 	if rule == addedIgnored {
 		return list, nil
@@ -119,6 +132,7 @@ func (b *builder) addedTokens(list []token, rule addedRule) ([]token, error) {
 	return list, nil
 }
 
+// inRange warns of ids that no row of the model stands for.
 func (b *builder) inRange(file string, id int64, list []token) bool {
 	if id >= 0 && id < int64(len(list)) {
 		return true
@@ -133,6 +147,7 @@ type addedToken struct {
 	Special bool   `json:"special"`
 }
 
+// configTokens lays tokenizer_config.json's added tokens over the list, in file order.
 func (b *builder) configTokens(list []token, rule configRule) error {
 	raw, err := read(b.src, "tokenizer_config.json")
 	if raw == nil || err != nil {
@@ -161,6 +176,7 @@ func (b *builder) configTokens(list []token, rule configRule) error {
 	return nil
 }
 
+// layAdded decides text, score and type of one added token.
 func layAdded(t addedToken, rule configRule, unknown any) token {
 	out := token{t.Content, scoreAdded, UserDefined}
 	if rule == configArctic {
@@ -180,6 +196,7 @@ func layAdded(t addedToken, rule configRule, unknown any) token {
 	return out
 }
 
+// fileTokens lays tokenizer.json's added tokens over the list, last of all.
 func (b *builder) fileTokens(list []token) error {
 	raw, err := read(b.src, "tokenizer.json")
 	if raw == nil || err != nil {

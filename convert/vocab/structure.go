@@ -9,6 +9,10 @@ import (
 	"quern/convert/tokenizer"
 )
 
+// Structure decides between names before any id is compared. Two tokenizers that cut texts alike may have no merge in
+// common, and two that encode a corpus alike may yet cut elsewhere; so the cuts are compared first, by how the stages are
+// spelled, and where the spelling is new by what they do (match.go). What llama.cpp then makes of the name is a matter of
+// proof (prove.go).
 // structure is what decides where a byte-level tokenizer cuts a text, spelled in one way: sequences are flat, defaults
 // are filled in, and what changes no cut is left out.
 type structure struct {
@@ -26,6 +30,7 @@ type stage struct {
 	prefix   bool   // bytes: a blank is put before the text
 }
 
+// isolated is the most common stage: every match of the expression stands alone.
 func isolated(pattern string) stage {
 	return stage{kind: "split", pattern: pattern, behavior: "Isolated"}
 }
@@ -36,6 +41,7 @@ var (
 	eachDigit = stage{kind: "digits", flag: true}
 )
 
+// equal compares spelling; alike compares behaviour.
 func (s structure) equal(o structure) bool {
 	if s.normalizer != o.normalizer || s.merges != o.merges || len(s.stages) != len(o.stages) {
 		return false
@@ -90,8 +96,10 @@ func structureOf(t *tokenizer.Tokenizer) (structure, error) {
 	return s, err
 }
 
+// empty tells a missing member and a null from the others.
 func empty(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
 
+// tooDeep refuses sequences in sequences that no tokenizer has.
 func tooDeep(on string) error {
 	return &fault.Invalid{On: "tokenizer.json: " + on, Says: fmt.Sprintf("nested deeper than %d", maxDepth)}
 }
@@ -159,6 +167,8 @@ type splitShape struct {
 	UseRegex   *bool  `json:"use_regex"`
 }
 
+// stages lists the pre-tokenizers. Settings that move offsets only (trim_offsets) are left out, and so is the blank before
+// the first word where the file does not ask for one.
 func stages(raw json.RawMessage, depth int) ([]stage, error) {
 	if empty(raw) {
 		return nil, nil

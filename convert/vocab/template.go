@@ -9,6 +9,13 @@ import (
 	"quern/convert/config"
 )
 
+// Where a chat template may stand, the first place that has one wins:
+//
+//	tokenizer_config.json   chat_template: a text, or a list of {name, template}; null means none, whatever follows
+//	chat_template.jinja     the default one, with additional_chat_templates/*.jinja under the names of their files
+//	chat_template.json      chat_template of that file
+//
+// Source: gguf-py/gguf/vocab.py, _try_load_from_tokenizer_json; gguf_writer.py, add_chat_template.
 // chatTemplate is a checkpoint's template: none, one text, or several by name.
 type chatTemplate struct {
 	text  string
@@ -16,6 +23,7 @@ type chatTemplate struct {
 	some  bool
 }
 
+// namedTemplate is one of several.
 type namedTemplate struct {
 	name string
 	text *string // nil: the entry has no template and is skipped
@@ -56,6 +64,7 @@ func loadTemplate(src fs.FS, tc config.Object, warn func(string, ...any)) (chatT
 	return t, nil
 }
 
+// parseTemplate reads a template as JSON holds it: a text, or a list of objects with name and template.
 func parseTemplate(v any, file string, warn func(string, ...any)) chatTemplate {
 	switch v := v.(type) {
 	case nil:

@@ -8,6 +8,7 @@ import (
 	"quern/convert/fault"
 )
 
+// globTokenization lists the checkpoint's own tokenization files, from which counts are read.
 func globTokenization(src fs.FS) ([]string, error) { return fs.Glob(src, "tokenization_*.py") }
 
 // rankTokens opens a family's ranks and lists the vocabulary; the configured size is required.
@@ -70,6 +71,7 @@ func (b *builder) identifyFormat(f rankFamily) (string, error) {
 	return id.Pre, nil
 }
 
+// stableLM's 1.6B model had Qwen's format before it was saved as tokenizer.json.
 func (b *builder) stableLM() error {
 	if exists(b.src, "tokenizer.json") {
 		return b.gpt2()
@@ -101,6 +103,8 @@ func (b *builder) hunyuanMoE() error {
 	return b.then(b.ranked(hunyuanFamily), keyBOS, uint32(127959))
 }
 
+// hunyuan corrects ids that published configurations have wrong: the end of text is eod, and where the generation
+// configuration has several ends, the first ends a turn. Source: conversion/hunyuan.py, HunYuanModel.set_vocab.
 func (b *builder) hunyuan() error {
 	own := b.in.Config
 	var err error
@@ -198,6 +202,8 @@ func (b *builder) kimiK3() error {
 // chatGLMTokens are the tokens behind the pieces. Source: the published tokenization_chatglm.py of ChatGLM3.
 var chatGLMTokens = []string{"[MASK]", "[gMASK]", "[sMASK]", "sop", "eop", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"}
 
+// chatGLM3 has scores for its pieces, zeros behind them, and names of its own for the first three.
+// Source: conversion/chatglm.py, set_vocab_chatglm3.
 func (b *builder) chatGLM3() error {
 	m, name, err := openPieces(b.src, "tokenizer.model")
 	if err != nil {

@@ -10,6 +10,10 @@ import (
 	"quern/convert/tokenizer"
 )
 
+// Unigram vocabularies (T5, XLM-RoBERTa) carry the normalizer with them: the compiled table of character replacements and two
+// flags for blanks go into the file, since llama.cpp runs them itself.
+//
+// Source: conversion/t5.py, set_vocab; conversion/bert.py, _xlmroberta_set_vocab.
 // unigramFrame writes what follows the tokens of a unigram vocabulary. types also writes the number of token types,
 // which stands between the two flags.
 func (b *builder) unigramFrame(prefix, trim, types bool, charsmap []byte) {
@@ -75,6 +79,7 @@ func (b *builder) xlmRoberta() error { return b.xlm(-1) }
 // nomicMoE names the mask, which is missing in the model file. Source: conversion/bert.py, _xlmroberta_set_vocab.
 func (b *builder) nomicMoE() error { return b.xlm(250001) }
 
+// xlm writes the vocabulary from the model file; mask is the id of a mask that the file lacks, or -1.
 func (b *builder) xlm(mask int) error {
 	m, _, err := openPieces(b.src, "sentencepiece.bpe.model")
 	if err != nil {
@@ -120,6 +125,8 @@ type unigramFile struct {
 	} `json:"model"`
 }
 
+// xlmFromJSON reads a checkpoint without the model file. The two flags are attributes of the tokenizer's class there: the
+// reference takes clean_up_tokenization_spaces for remove_extra_whitespaces.
 func (b *builder) xlmFromJSON() error {
 	raw, err := read(b.src, "tokenizer.json")
 	if err != nil {
@@ -148,6 +155,7 @@ func (b *builder) xlmFromJSON() error {
 	return b.finish(specialOptions{tokens: len(list)})
 }
 
+// unigramTokens gives each id of the model its score; types come from the tokenizer's special tokens.
 func (b *builder) unigramTokens(file *unigramFile) ([]token, error) {
 	size, _, err := b.size("vocab_size")
 	if err != nil {

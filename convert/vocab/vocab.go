@@ -41,9 +41,8 @@ type Input struct {
 	VocabSize int64 // number of tokens to write, where a family pads or cuts; 0: as Config and the kind say
 
 	Specials []Special // special tokens to set where the checkpoint names none of that type
-	Controls []string  // tokens that are control tokens whatever their flags say
-	Visible  []string  // tokens that are user defined whatever their flags say
-	Codec    []string  // control tokens appended after the vocabulary
+	Controls []string  // tokens of a byte-level vocabulary that are control tokens whatever their flags say
+	Codec    []string  // control tokens behind the vocabulary (QwenTTS), or in its last rows (PocketTTS)
 
 	Pre    string // name of the pre-tokenizer as the user gave it; empty: identified
 	Prover Prover // encodes with llama.cpp's own vocabulary; nil: a structural match stays unproven
@@ -121,6 +120,7 @@ type builder struct {
 // whole vocabulary.
 const pending = "pending"
 
+// warn keeps a line for the summary and the receipt.
 func (b *builder) warn(format string, args ...any) {
 	b.out.Warnings = append(b.out.Warnings, fmt.Sprintf(format, args...))
 }
@@ -141,6 +141,7 @@ func (b *builder) size(keys ...string) (int, bool, error) {
 // maxTokens bounds a vocabulary: ten times the largest published one.
 const maxTokens = 10 << 20
 
+// bounded refuses sizes that would make a list of no use.
 func bounded(n int64) (int, bool, error) {
 	if n < 0 || n > maxTokens {
 		return 0, false, &fault.Invalid{On: "config.json: vocab_size", Says: fmt.Sprintf("%d, want 0 to %d", n, maxTokens)}
