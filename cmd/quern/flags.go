@@ -46,6 +46,7 @@ func workFlags() []cli.Flag {
 func hubFlags() []cli.Flag {
 	const cat = "Hub"
 	return []cli.Flag{
+		&cli.BoolFlag{Name: "stream", Usage: "build from the Hub without keeping the source: disk for the output alone", Category: cat},
 		&cli.BoolFlag{Name: "offline", Usage: "use what the cache has, touch no network", Category: cat},
 		&cli.StringFlag{Name: "cache-dir", Usage: "`DIR` shared with Python's client (default from HF_HUB_CACHE, HF_HOME)", Category: cat},
 		&cli.IntFlag{Name: "connections", Usage: "`N` connections at once in all (default 16)", Category: cat},
@@ -173,7 +174,7 @@ func parseBytes(s string) (int64, error) {
 // newState fills what all commands that make files share.
 func newState(c *cli.Context, model string) (*job.State, error) {
 	s := &job.State{}
-	s.Model, s.Out = model, c.String("out")
+	s.Model, s.Out, s.Stream = model, c.String("out"), c.Bool("stream")
 	s.Args, s.Version, s.Kernel, s.Workers = os.Args[1:], quernVersion(), c.String("kernel"), c.Int("workers")
 	switch s.Kernel {
 	case "", "auto", "llamacpp", "go":

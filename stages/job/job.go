@@ -31,6 +31,7 @@ type Request struct {
 	Force   bool   // write over a file that is there and differs
 	NoSmoke bool
 	NoBench bool
+	Stream  bool // convert from the Hub without keeping the source
 	Make    Make
 }
 
@@ -67,6 +68,7 @@ type State struct {
 	Source  *source.Source // plan: what MODEL names, opened for headers
 	Pinned  *hfclient.Revision
 	Pull    *hfclient.Plan     // plan: what pull will fetch; nil for local sources
+	Remote  *hfclient.FS       // plan: the revision\'s files by range; nil for local sources
 	Local   *hfclient.Snapshot // pull: the files on this disk
 	Checked *convert.Model     // plan: the conversion, from headers
 	Parts   []*gguf.File       // plan: the source when it is GGUF, in the order of its parts

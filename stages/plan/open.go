@@ -42,12 +42,13 @@ func openHub(ctx context.Context, s *job.State) error {
 	if s.Pinned, err = s.Hub.Resolve(ctx, repo, rev); err != nil {
 		return err
 	}
-	if s.Pull, err = s.Hub.PlanPull(ctx, hfclient.Request{Repo: repo, Revision: s.Pinned.Commit}); err != nil {
+	if s.Pull, err = s.Hub.PlanPull(ctx, hfclient.Request{At: s.Pinned}); err != nil {
 		return err
 	}
 	src.Repo, src.Revision, src.Commit = repo, rev, s.Pinned.Commit
-	src.FS = source.NewSwitch(s.Hub.FS(ctx, s.Pinned))
-	return nil
+	s.Remote = s.Hub.FS(ctx, s.Pinned)
+	src.FS = source.NewSwitch(s.Remote)
+	return s.Remote.Warm(ctx, s.Pull.Choice.Files())
 }
 
 func openCheckpoint(ctx context.Context, s *job.State) error {

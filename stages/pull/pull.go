@@ -21,8 +21,11 @@ func (Stage) Name() string { return "pull" }
 
 // Skip gives the reason why nothing has to be downloaded.
 func (Stage) Skip(s *job.State) string {
-	if s.Source.Kind != source.Hub {
+	switch {
+	case s.Source.Kind != source.Hub:
 		return "the source is on this machine"
+	case s.Stream:
+		return "--stream: the build reads from the Hub and keeps nothing"
 	}
 	return ""
 }
@@ -37,7 +40,9 @@ func (Stage) Plan(_ context.Context, s *job.State) (pipeline.Step, error) {
 
 // Run fetches what the cache lacks; from then on the plan's tensors are read from this disk.
 func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
-	snap, err := s.Hub.Pull(ctx, Request(s.Source.Repo, s.Pinned.Commit, ev))
+	req := Request(s.Source.Repo, s.Source.Revision, ev)
+	req.At = s.Pinned
+	snap, err := s.Hub.Pull(ctx, req)
 	if err != nil {
 		return err
 	}

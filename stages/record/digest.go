@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 
+	"quern/hfclient"
 	"quern/stages/job"
 	"quern/stages/source"
 
@@ -20,10 +22,13 @@ import (
 // sourceFiles lists the files that a build read, with their digests, and how they were proven. The Hub's were verified when
 // they were fetched; local ones are read here once more, mostly from the page cache.
 func sourceFiles(ctx context.Context, s *job.State) ([]FileDigest, string, error) {
+	if s.Source.Kind == source.Hub && s.Stream {
+		return streamed(s)
+	}
 	if s.Source.Kind == source.Hub {
 		var fd []FileDigest
 		for _, f := range s.Pull.Files {
-			fd = append(fd, FileDigest{f.Path, f.Size, f.Digest()})
+			fd = append(fd, FileDigest{Name: f.Path, Size: f.Size, Digest: f.Digest()})
 		}
 		return fd, "every file against the digest in the Hub's listing", nil
 	}
@@ -47,6 +52,27 @@ func sourceFiles(ctx context.Context, s *job.State) ([]FileDigest, string, error
 		})
 	}
 	return fd, "read from this machine", g.Wait()
+}
+
+// streamed says of each file how its bytes were proven while they passed.
+func streamed(s *job.State) ([]FileDigest, string, error) {
+	level := map[string]hfclient.Level{}
+	for _, e := range s.Remote.Evidence() {
+		level[e.File.Path] = e.Level
+	}
+	var fd []FileDigest
+	n := 0
+	for _, f := range s.Pull.Files {
+		d := FileDigest{Name: f.Path, Size: f.Size, Digest: f.Digest(), Verified: string(hfclient.ByDigest)}
+		if l, ok := level[f.Path]; ok {
+			d.Verified = string(l)
+		}
+		if d.Verified != string(hfclient.ByDigest) {
+			n++
+		}
+		fd = append(fd, d)
+	}
+	return fd, fmt.Sprintf("streamed from the Hub: %d files by their digest, %d by length and ETag only", len(fd)-n, n), nil
 }
 
 func localNames(s *job.State) ([]string, error) {

@@ -69,6 +69,8 @@ type FileDigest struct {
 	Name   string `json:"name"`
 	Size   int64  `json:"size"`
 	Digest string `json:"digest"` // sha256:... or git-sha1:...
+	// Verified says how the bytes were proven where that is not the same for all files.
+	Verified string `json:"verified,omitempty"`
 }
 
 // Tensor is the type of one tensor and the rule that chose it.
@@ -93,7 +95,7 @@ func NewReceipt(s *job.State, a *job.Artifact, files []FileDigest, verified stri
 		Type:   a.Type, Kernel: a.Kernel, Platform: platform(), BPW: a.BitsPerWeight(), Machine: s.Machine, Smoke: a.Smoke, Bench: a.Bench,
 	}
 	for i, p := range a.Paths {
-		r.Outputs = append(r.Outputs, FileDigest{filepath.Base(p), a.Plans[i].FileSize, "sha256:" + a.SHA256[i]})
+		r.Outputs = append(r.Outputs, FileDigest{Name: filepath.Base(p), Size: a.Plans[i].FileSize, Digest: "sha256:" + a.SHA256[i]})
 	}
 	if len(a.Plans) > 0 {
 		r.Arch = a.Plans[0].Architecture()
