@@ -79,6 +79,7 @@ func at(name string, err error) error {
 	return fmt.Errorf("%s: %w", name, err)
 }
 
+// archive is a file while its layout is read: storages by key come from the pickle, their places from around it.
 type archive struct {
 	r        io.ReaderAt
 	size     int64
@@ -136,6 +137,7 @@ func (a *archive) zip() (any, error) {
 		return nil, &fault.Invalid{Says: "the ZIP directory cannot be read", Err: err, Next: "the file is damaged or incomplete: download it again"}
 	}
 	entries := make(map[string]*zip.File, len(z.File))
+	// The folder inside of the archive has the name that the file had when it was saved.
 	prefix := ""
 	for _, f := range z.File {
 		if _, twice := entries[f.Name]; twice {
@@ -159,6 +161,7 @@ func (a *archive) zip() (any, error) {
 		return nil, invalid("a pickle of %d bytes, the limit is %d", size, MaxPickle)
 	}
 	m := &machine{r: bufio.NewReader(io.NewSectionReader(a.r, start, size)), persist: a.persist}
+	// The pickle names storages; only then is it known which entries matter.
 	root, err := m.run()
 	if err != nil {
 		return nil, err
@@ -177,6 +180,7 @@ func (a *archive) zip() (any, error) {
 	return root, nil
 }
 
+// littleEndian reads the entry that says the byte order, which torch writes since 2.1.
 func (a *archive) littleEndian(f *zip.File) error {
 	start, size, err := a.stored(f, f.Name)
 	if err != nil {
@@ -217,6 +221,7 @@ var legacyMagic, _ = new(big.Int).SetString("1950a86a20f9469cfc6c", 16)
 // The storages follow in the order of the keys, each with the number of its elements before it.
 func (a *archive) legacy() (any, error) {
 	r := bufio.NewReader(io.NewSectionReader(a.r, 0, a.size))
+	// Each pickle ends with its own STOP; the next begins at the following byte.
 	var at int64
 	var parts [5]any
 	for i := range parts {

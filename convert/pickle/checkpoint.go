@@ -85,6 +85,7 @@ func OpenFiles(src fs.FS, names ...string) (*Checkpoint, error) {
 	return c, nil
 }
 
+// read opens one file, which stays open for its tensors.
 func (c *Checkpoint) read(src fs.FS, name string) (*File, error) {
 	f, err := src.Open(name)
 	if err != nil {
@@ -121,6 +122,7 @@ func (c *Checkpoint) Close() error {
 	return errors.Join(errs...)
 }
 
+// readIndex reads tensor -> file, nil without an index.
 func readIndex(src fs.FS) (map[string]string, error) {
 	f, err := src.Open(index)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -9,13 +9,7 @@ package pickle
 import (
 	"bufio"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
-	"math"
-	"math/big"
-	"strconv"
-	"strings"
 
 	"quern/convert/fault"
 )
@@ -27,19 +21,9 @@ const (
 	maxLong    = 64       // bytes of an integer
 )
 
-// The values of a pickle: nil, bool, int64, *big.Int, float64, string, []byte, tuple, *list, *dict, global, *storage, *tensor, size.
-type (
-	tuple []any
-	list  struct{ items []any }
-	dict  struct{ keys, values []any }
-	// global is a name that the pickle asks for; only those of the table in torch.go come into being.
-	global struct{ module, name string }
-	mark   struct{}
-)
-
-func (g global) String() string { return g.module + "." + g.name }
-
 // machine runs one pickle.
+// A pickle of a checkpoint is some ten thousand opcodes. The machine is a loop over a stack, so nesting costs stack
+// entries of its own and no frames of Go's; shared objects stay shared, so a bomb of references expands nowhere.
 type machine struct {
 	r       *bufio.Reader
 	at      int64 // bytes read
@@ -69,10 +53,12 @@ func (m *machine) run() (any, error) {
 	}
 }
 
+// fail reports damage: what no writer writes.
 func (m *machine) fail(format string, args ...any) error {
 	return &fault.Invalid{On: fmt.Sprintf("pickle, byte %d", m.at), Says: fmt.Sprintf(format, args...)}
 }
 
+// refuse reports what a writer may write and this machine will not do.
 func (m *machine) refuse(format string, args ...any) error {
 	return &fault.Unsupported{On: fmt.Sprintf("pickle, byte %d", m.at), Says: fmt.Sprintf(format, args...),
 		Next: "it may run code when Python loads it; save the model's state_dict alone, or as safetensors"}
@@ -122,6 +108,7 @@ func (m *machine) step(op byte) error {
 	return m.refuse("opcode %s is not allowed", opName(op))
 }
 
+// opName knows the names of the opcodes that people meet: those that other pickles have and that are refused.
 func opName(op byte) string {
 	for name, c := range map[string]byte{"INST": 'i', "OBJ": 'o', "PERSID": 'P', "EXT1": 0x82, "EXT2": 0x83, "EXT4": 0x84, "NEWOBJ_EX": 0x92,
 		"DUP": '2', "POP_MARK": '1', "EMPTY_SET": 0x8F, "FROZENSET": 0x91, "BYTEARRAY8": 0x96, "NEXT_BUFFER": 0x97, "DICT": 'd', "LIST": 'l', "STRING": 'S', "UNICODE": 'V'} {
@@ -132,99 +119,7 @@ func opName(op byte) string {
 	return fmt.Sprintf("%#x", op)
 }
 
-// constant pushes what an opcode holds by itself.
-func (m *machine) constant(op byte) (bool, error) {
-	var v any
-	var err error
-	switch op {
-	case 'N':
-	case 0x88:
-		v = true
-	case 0x89:
-		v = false
-	case 'K', 'M', 'J':
-		v, err = m.integer(map[byte]int64{'K': 1, 'M': 2, 'J': 4}[op])
-	case 'I', 'L':
-		v, err = m.decimal()
-	case 0x8A:
-		v, err = m.long()
-	case 'G':
-		var b []byte
-		if b, err = m.bytes(8); err == nil {
-			v = math.Float64frombits(binary.BigEndian.Uint64(b))
-		}
-	case 0x8C, 'X', 0x8D, 'U', 'T': // texts, the last two of Python 2
-		var b []byte
-		b, err = m.counted(map[byte]int64{0x8C: 1, 'X': 4, 0x8D: 8, 'U': 1, 'T': 4}[op])
-		v = string(b)
-	case 'C', 'B', 0x8E:
-		v, err = m.counted(map[byte]int64{'C': 1, 'B': 4, 0x8E: 8}[op])
-	default:
-		return false, nil
-	}
-	if err != nil {
-		return true, err
-	}
-	return true, m.push(v)
-}
-
-// integer is a number of n bytes; four bytes are signed.
-func (m *machine) integer(n int64) (any, error) {
-	b, err := m.bytes(n)
-	if err != nil {
-		return nil, err
-	}
-	var w [8]byte
-	copy(w[:], b)
-	v := int64(binary.LittleEndian.Uint64(w[:]))
-	if n == 4 {
-		v = int64(int32(v))
-	}
-	return v, nil
-}
-
-// decimal is a number in a line of text; "00" and "01" are booleans.
-func (m *machine) decimal() (any, error) {
-	s, err := m.line()
-	if err != nil {
-		return nil, err
-	}
-	if s == "00" || s == "01" {
-		return s == "01", nil
-	}
-	v, err := strconv.ParseInt(strings.TrimSuffix(s, "L"), 10, 64)
-	if err != nil {
-		return nil, m.fail("%.40q is not an integer of 64 bits", s)
-	}
-	return v, nil
-}
-
-// long is an integer of any length, in two's complement.
-func (m *machine) long() (any, error) {
-	b, err := m.counted(1)
-	if err != nil {
-		return nil, err
-	}
-	if len(b) > maxLong {
-		return nil, m.fail("an integer of %d bytes, the limit is %d", len(b), maxLong)
-	}
-	if len(b) <= 8 {
-		v := int64(0)
-		for i, c := range b {
-			v |= int64(c) << (8 * i)
-		}
-		if shift := 64 - 8*len(b); len(b) > 0 {
-			v = v << shift >> shift
-		}
-		return v, nil
-	}
-	v := new(big.Int)
-	for i := len(b) - 1; i >= 0; i-- {
-		v.Lsh(v, 8).Or(v, big.NewInt(int64(b[i])))
-	}
-	return v, nil
-}
-
+// memory runs the opcodes of the memo. Writers number entries as they come, but any number is allowed: it is a map.
 func (m *machine) memory(op byte) error {
 	var n uint32
 	switch op {
@@ -257,6 +152,7 @@ func (m *machine) memory(op byte) error {
 	return m.push(v)
 }
 
+// tuple takes one to three values, or all down to the mark.
 func (m *machine) tuple(op byte) error {
 	if op == 't' {
 		items, err := m.toMark()
@@ -314,6 +210,7 @@ func (m *machine) fill(op byte) error {
 	return m.fail("items are added to %s", kind(v))
 }
 
+// global names what a call or a storage will need. The table decides, before anything is done with the name.
 func (m *machine) global(op byte) error {
 	var g global
 	var err error
@@ -342,6 +239,7 @@ func (m *machine) global(op byte) error {
 	return m.push(g)
 }
 
+// persistent resolves a reference to what stands beside the pickle: the only way in which weights enter.
 func (m *machine) persistent() error {
 	v, err := m.pop()
 	if err != nil {
@@ -357,6 +255,7 @@ func (m *machine) persistent() error {
 	return m.push(v)
 }
 
+// push counts: every object passes the stack once at least.
 func (m *machine) push(v any) error {
 	m.stack = append(m.stack, v)
 	m.objects++
@@ -382,98 +281,4 @@ func (m *machine) toMark() ([]any, error) {
 		}
 	}
 	return nil, m.fail("there is no mark on the stack")
-}
-
-func (m *machine) byte() (byte, error) {
-	if m.at >= MaxPickle {
-		return 0, m.fail("a pickle has at most %d bytes", MaxPickle)
-	}
-	b, err := m.r.ReadByte()
-	if err != nil {
-		return 0, m.short(err)
-	}
-	m.at++
-	return b, nil
-}
-
-// bytes reads n bytes, in pieces, so that a length without its bytes costs nothing.
-func (m *machine) bytes(n int64) ([]byte, error) {
-	if n > MaxPickle-m.at {
-		return nil, m.fail("%d more bytes, a pickle has at most %d", n, MaxPickle)
-	}
-	b := make([]byte, 0, min(n, 4096))
-	for int64(len(b)) < n {
-		k := min(n-int64(len(b)), 4096)
-		b = append(b, make([]byte, k)...)
-		if _, err := io.ReadFull(m.r, b[int64(len(b))-k:]); err != nil {
-			return nil, m.short(err)
-		}
-	}
-	m.at += n
-	return b, nil
-}
-
-func (m *machine) short(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return m.fail("it ends inside")
-	}
-	return err
-}
-
-// counted reads a length of n bytes and so many bytes.
-func (m *machine) counted(n int64) ([]byte, error) {
-	b, err := m.bytes(n)
-	if err != nil {
-		return nil, err
-	}
-	var w [8]byte
-	copy(w[:], b)
-	size := binary.LittleEndian.Uint64(w[:])
-	if size > MaxPickle {
-		return nil, m.fail("%d more bytes, a pickle has at most %d", size, MaxPickle)
-	}
-	return m.bytes(int64(size))
-}
-
-// line reads up to the next line end.
-func (m *machine) line() (string, error) {
-	const most = 4096 // a module's or a class's name, a number
-	var b []byte
-	for len(b) < most {
-		c, err := m.byte()
-		if err != nil {
-			return "", err
-		}
-		if c == '\n' {
-			return string(b), nil
-		}
-		b = append(b, c)
-	}
-	return "", m.fail("a line of more than %d bytes", most)
-}
-
-func kind(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return "nothing"
-	case mark:
-		return "a mark"
-	case tuple:
-		return fmt.Sprintf("a tuple of %d", len(v))
-	case *list:
-		return "a list"
-	case *dict:
-		return "a dictionary"
-	case global:
-		return v.String()
-	case *storage:
-		return "a storage"
-	case *tensor:
-		return "a tensor"
-	case string:
-		return fmt.Sprintf("the text %.40q", v)
-	case int64, *big.Int:
-		return "an integer"
-	}
-	return fmt.Sprintf("a %T", v)
 }

@@ -69,6 +69,7 @@ type strides struct {
 	steps []int64
 }
 
+// ReadRows walks rows: shape and strides were held against the storage when the tensor was rebuilt.
 func (s *strides) ReadRows(ctx context.Context, dst []byte, lo, hi int64) error {
 	for ; lo < hi; lo++ {
 		if err := ctx.Err(); err != nil {
@@ -90,6 +91,7 @@ func (s *strides) ReadRows(ctx context.Context, dst []byte, lo, hi int64) error 
 // window is how many bytes of a row with gaps are read at once.
 const window = 64 << 10
 
+// row reads one row, a window of the file at a time. A stride of 0 repeats one element.
 func (s *strides) row(dst []byte, at int64) error {
 	if s.step == 1 {
 		return readFull(s.r, dst, at)
@@ -116,6 +118,7 @@ func (s *strides) row(dst []byte, at int64) error {
 	return nil
 }
 
+// readFull is ReadAt that turns the end of the file into an unexpected one.
 func readFull(r io.ReaderAt, dst []byte, at int64) error {
 	n, err := r.ReadAt(dst, at)
 	if n == len(dst) {

@@ -95,6 +95,7 @@ func (m *machine) reduce() error {
 	return m.push(v)
 }
 
+// call does what the allowed functions do, as far as tensors need it. Gradients, hooks and names of devices are ignored.
 func (m *machine) call(g global, args tuple) (any, error) {
 	switch g {
 	case orderedDict:
@@ -113,6 +114,7 @@ func (m *machine) call(g global, args tuple) (any, error) {
 				return t, nil
 			}
 		}
+		// Tensors with attributes of their own; the attributes are dropped.
 	case rebuildType: // function, class, arguments, state
 		if len(args) == 4 {
 			fn, isName := args[0].(global)
@@ -188,6 +190,7 @@ func (m *machine) tensor(g global, args tuple) (any, error) {
 		return nil, m.fail("%s of %s instead of a storage", g, kind(args[0]))
 	}
 	t := &tensor{storage: s, dtype: s.dtype}
+	// Element types without a storage class of their own (float8, the wide unsigned integers) come this way.
 	if g == rebuildV3 { // ..., requires_grad, backward_hooks, dtype
 		name, isName := any(nil), false
 		if len(args) >= 7 {
@@ -217,6 +220,7 @@ func (m *machine) tensor(g global, args tuple) (any, error) {
 	return t, nil
 }
 
+// naturals reads a shape or strides: torch.Size and tuples, lists from Python 2. Torch knows no negative strides.
 func naturals(v any) ([]int64, bool) {
 	in, ok := v.(tuple)
 	if !ok {
@@ -250,6 +254,7 @@ func (t *tensor) check() string {
 	if elements == 0 {
 		return ""
 	}
+	// The largest index that any element has, in steps that cannot overflow.
 	last := t.offset
 	for i, n := range t.shape {
 		if step := t.strides[i]; n > 1 {
