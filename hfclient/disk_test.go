@@ -251,3 +251,61 @@ func TestCutOffLeavesNoNames(t *testing.T) {
 	}
 	checkCache(t, c.CacheDir())
 }
+
+// A run that ended between any two steps of giving names is completed by the next one, without a byte of weights.
+func TestEndedBetweenSteps(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		undo func(t *testing.T, c *Client, s *Snapshot)
+	}{
+		{"before the pointer", func(t *testing.T, _ *Client, s *Snapshot) { remove(t, filepath.Join(s.Dir, shard1)) }},
+		{"before the proof", func(t *testing.T, c *Client, s *Snapshot) {
+			remove(t, c.cache.own(s.Repo, "proofs", s.Weights[0].ETag()))
+		}},
+		{"before the ref", func(t *testing.T, c *Client, s *Snapshot) {
+			remove(t, filepath.Join(c.cache.folder(s.Repo), "refs", "main"))
+		}},
+		{"before the progress file went", func(t *testing.T, c *Client, s *Snapshot) {
+			write(t, progressPath(c.cache.blob(s.Repo, s.Weights[0].ETag())), `{"kind":1}`)
+		}},
+		{"a pointer to nowhere", func(t *testing.T, _ *Client, s *Snapshot) {
+			remove(t, filepath.Join(s.Dir, shard1))
+			if err := os.Symlink("../../blobs/none", filepath.Join(s.Dir, shard1)); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"a pointer to another blob", func(t *testing.T, _ *Client, s *Snapshot) {
+			remove(t, filepath.Join(s.Dir, shard1))
+			if err := os.Symlink("../../blobs/"+s.Weights[1].ETag(), filepath.Join(s.Dir, shard1)); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"lock files gone", func(t *testing.T, c *Client, _ *Snapshot) {
+			if err := os.RemoveAll(filepath.Join(c.CacheDir(), ".locks")); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			hub, _ := testHub(t)
+			c := testClient(t, hub)
+			s, err := c.Pull(t.Context(), Request{Repo: "acme/tiny"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			tc.undo(t, c, s)
+			hub.Forget()
+			if s, err = c.Pull(t.Context(), Request{Repo: "acme/tiny"}); err != nil {
+				t.Fatal(err)
+			}
+			checkSnapshot(t, s, tiny())
+			if s.Fetched != 0 || len(hub.Requests()) != 1 {
+				t.Errorf("fetched %d bytes in %d requests", s.Fetched, len(hub.Requests()))
+			}
+			if ref, err := os.ReadFile(filepath.Join(c.cache.folder(s.Repo), "refs", "main")); err != nil || string(ref) != s.Commit {
+				t.Errorf("ref %q, %v", ref, err)
+			}
+		})
+	}
+}

@@ -5,7 +5,7 @@
 //   - The token goes to the endpoint's and the Hub's scheme, host and port, and to nobody else (TestTokenStays).
 //   - A file has its final name only after its digest, the one the listing promised, was computed from what was
 //     written (TestFaults, TestKill). A pointer in a snapshot means: that file is whole.
-//   - Memory never grows with a file: a fixed buffer per connection (BenchmarkPull reports the peak).
+//   - Memory never grows with a file: a fixed buffer per connection (interop's BenchmarkPull reports the peak).
 //   - A name from the network becomes a path only through cleanName (TestHostileNames).
 //   - Every body is read up to a named bound.
 //

@@ -36,11 +36,12 @@ type Snapshot struct {
 	Repo     string
 	Revision string // as it was asked for
 	Commit   string
-	Dir      string // snapshots/<commit> in the cache; os.DirFS reads it
-	Format   Format // "" if the files were named
-	Files    []File // by path
-	Weights  []File // those of Files that are weights
-	Fetched  int64  // bytes that came over the network
+	Dir      string    // snapshots/<commit> in the cache; os.DirFS reads it
+	Format   Format    // "" if the files were named
+	Files    []File    // by path
+	Weights  []File    // those of Files that are weights
+	Fetched  int64     // bytes that came over the network
+	At       *Revision // what FS takes, to read the same files under their own names instead of links
 }
 
 // Pull brings the files of one revision into the cache. Files that are there are not fetched; a pull that was
@@ -61,7 +62,7 @@ func (c *Client) Pull(ctx context.Context, req Request) (*Snapshot, error) {
 		}
 	}
 	s := &Snapshot{Repo: rev.Repo, Revision: rev.Name, Commit: rev.Commit, Dir: c.cache.snapshot(rev.Repo, rev.Commit),
-		Format: p.Choice.Format, Files: p.Files, Weights: p.Choice.Weights}
+		Format: p.Choice.Format, Files: p.Files, Weights: p.Choice.Weights, At: rev}
 	if s.Fetched, err = c.obtainAll(ctx, rev, p.Files, req.Progress); err != nil {
 		return nil, err
 	}

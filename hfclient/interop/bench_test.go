@@ -117,7 +117,7 @@ func BenchmarkPull(b *testing.B) {
 	for name, after := range map[string]string{"curl": "true", "curl+sync": "sync -d *.safetensors", "curl+sha256sum": "sha256sum *.safetensors"} {
 		b.Run(name, func(b *testing.B) {
 			measure(b, func(home string) *exec.Cmd {
-				args := []string{"curl", "-sfL", "--parallel"}
+				args := []string{"curl", "-sfL", "--no-progress-meter", "--parallel"}
 				for i := range benchFiles {
 					args = append(args, "-o", benchName(i), url+"/acme/big/resolve/main/"+benchName(i))
 				}
@@ -141,7 +141,6 @@ func measure(b *testing.B, client func(home string) *exec.Cmd) {
 			b.Fatal(err)
 		}
 		cmd := client(home)
-		cmd.Stderr = os.Stderr
 		b.StartTimer()
 		err = cmd.Run()
 		b.StopTimer()
