@@ -32,4 +32,4 @@ var (
 var Build = []pipeline.Stage[job.State]{plan.Stage{}, pull.Stage{}, build.Stage{}}
 
 // Plan is everything that Prepare would decide.
-var Plan = []pipeline.Stage[job.State]{plan.Stage{}}
+var Plan = []pipeline.Stage[job.State]{plan.Stage{Only: true}}

@@ -36,7 +36,7 @@ var exits = []struct {
 	{14, "llama.cpp runtime: missing, of another version, or failed", anyIs(llamacpp.ErrRuntime)},
 	{15, "smoke test failed: the file does not work", anyIs(smoke.ErrFailed)},
 	{16, "does not fit: memory or disk", func(err error) bool {
-		return isType[*plan.TooLargeError](err) || isType[*build.SpaceError](err) || anyIs(hfclient.ErrNoSpace, syscall.ENOSPC)(err)
+		return isType[*plan.TooLargeError](err) || isType[*plan.NoRoomError](err) || isType[*build.SpaceError](err) || anyIs(hfclient.ErrNoSpace, syscall.ENOSPC)(err)
 	}},
 	{13, "unsupported model: an architecture, tokenizer or source format that quern does not convert", func(err error) bool { return isType[*fault.Unsupported](err) || errors.Is(err, hfclient.ErrNoWeights) }},
 	{12, "integrity: a file is damaged, or is not what was promised", func(err error) bool {

@@ -15,7 +15,10 @@ import (
 )
 
 // Stage is the plan.
-type Stage struct{}
+type Stage struct {
+	// Only marks a plan that nothing follows: what would stop the run is a warning then.
+	Only bool
+}
 
 // Name is "plan".
 func (Stage) Name() string { return "plan" }
@@ -29,7 +32,7 @@ func (Stage) Plan(_ context.Context, s *job.State) (pipeline.Step, error) {
 }
 
 // Run fills Source, Checked or Parts, Machine, Shape, Advice and Files of the state.
-func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
+func (st Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 	if err := Open(ctx, s); err != nil {
 		return err
 	}
@@ -44,6 +47,13 @@ func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 	}
 	if err := fits(s, ev); err != nil {
 		return err
+	}
+	for _, check := range []func(*job.State) error{room, runtime} {
+		if err := check(s); err != nil && !st.Only {
+			return err
+		} else if err != nil {
+			ev.Emit(pipeline.Warning{Stage: "plan", Says: err.Error(), Next: hint(err)})
+		}
 	}
 	for _, l := range lines(s) {
 		ev.Emit(l)
@@ -103,6 +113,54 @@ func fits(s *job.State, ev pipeline.Events) error {
 		return nil
 	}
 	return &TooLargeError{s.Advice.Reasons}
+}
+
+// NoRoomError says that the disk cannot hold the outputs. The command ends with exit code 16.
+type NoRoomError struct {
+	Folder     string
+	Need, Free int64
+}
+
+// Error gives need and room.
+func (e *NoRoomError) Error() string {
+	return fmt.Sprintf("%s: the outputs need %s and %s are free", e.Folder, Size(e.Need), Size(e.Free))
+}
+
+// Hint says what helps.
+func (e *NoRoomError) Hint() string {
+	return "free some space, choose another folder with -o, or make fewer types at once"
+}
+
+// room checks the disk before anything is fetched or written.
+func room(s *job.State) error {
+	need := int64(0)
+	for _, a := range s.Files {
+		need += a.Bytes
+	}
+	if s.Machine.DiskFree > 0 && need > s.Machine.DiskFree {
+		return &NoRoomError{outFolder(s), need, s.Machine.DiskFree}
+	}
+	return nil
+}
+
+// runtime checks that the llama.cpp libraries are there when a later stage will need them.
+func runtime(s *job.State) error {
+	needs := s.Make == job.Recommended && !(s.NoSmoke && s.NoBench)
+	for _, a := range s.Files {
+		needs = needs || a.Policy != nil && s.Kernel != "go"
+	}
+	if !needs || s.Runtime == nil {
+		return nil
+	}
+	_, err := s.Runtime()
+	return err
+}
+
+func hint(err error) string {
+	if h, ok := err.(interface{ Hint() string }); ok {
+		return h.Hint()
+	}
+	return ""
 }
 
 // lines are what a person reads first.
