@@ -157,6 +157,11 @@ func (m *metadata) set(arch, name string, v any) error {
 	}
 	full := name
 	kind, ok := t.keys[name]
+	for _, end := range []string{"_feat_in", "_feat_out"} {
+		if strings.HasSuffix(name, end) {
+			full, kind, ok = arch+"."+name, t.keys["{arch}.{dense}"+end], true
+		}
+	}
 	if k, mine := t.keys["{arch}."+name]; mine {
 		full, kind, ok = arch+"."+name, k, true
 	}

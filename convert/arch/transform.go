@@ -176,6 +176,16 @@ func Every(axis int, first, step int64) Transform {
 	})
 }
 
+// FirstRows keeps the first n rows, all of them where there are no more.
+func FirstRows(n any) Transform {
+	return withInts("first %s rows", []any{n}, func(v view.Tensor, n []int64) (view.Tensor, error) {
+		if len(v.Shape) > 0 && n[0] >= v.Shape[0] {
+			return v, nil
+		}
+		return view.Rows(v, 0, n[0])
+	})
+}
+
 // PadRows appends rows of zeros until there are n.
 func PadRows(n any) Transform {
 	return withInts("pad to %s rows", []any{n}, func(v view.Tensor, n []int64) (view.Tensor, error) {
