@@ -24,12 +24,24 @@ type gather struct {
 	find  func(row int64) (part int, src, run int64)
 }
 
-// ReadRows asks for runs: a slice of a matrix is one read, a permutation of single rows one read a row.
+// ReadRows asks for runs: a slice of a matrix is one read, a permutation of single rows one read a row. Small rows that
+// lie near each other, as those of convolutions do, come through a window.
 func (g *gather) ReadRows(ctx context.Context, dst []byte, lo, hi int64) error {
+	var w *window
 	for lo < hi {
 		part, src, run := g.find(lo)
 		n := min(run, hi-lo)
-		if err := g.parts[part].ReadRows(ctx, dst[:n*g.row], src, src+n); err != nil {
+		var err error
+		if f, ok := g.parts[part].Reader.(flatReader); ok && n*g.row < smallRead && n < hi-lo {
+			if w == nil {
+				w = openWindow()
+				defer w.close()
+			}
+			err = w.read(ctx, f, g.parts[part].Rows()*g.row, dst[:n*g.row], src*g.row)
+		} else {
+			err = g.parts[part].ReadRows(ctx, dst[:n*g.row], src, src+n)
+		}
+		if err != nil {
 			return err
 		}
 		dst, lo = dst[n*g.row:], lo+n
