@@ -39,6 +39,7 @@ func Unpack(r io.Reader) (fs.FS, error) {
 		return nil, err
 	}
 	defer z.Close()
+	// sizes are checked before memory is taken; a size that lies is cut off by the limit below
 	tree, room := fstest.MapFS{}, int64(maxBundle)
 	for t := tar.NewReader(z); ; {
 		h, err := t.Next()
@@ -68,6 +69,7 @@ func Pack(w io.Writer, folder fs.FS) error {
 	if err != nil {
 		return err
 	}
+	// one goroutine and a fixed level: the encoder's output then depends on its input alone
 	t := tar.NewWriter(z)
 	err = fs.WalkDir(folder, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

@@ -50,6 +50,7 @@ func (a *Answer) CheckParts(folder fs.FS, t Tolerance) error {
 	if err := a.wrote(len(a.Parts)); err != nil {
 		return err
 	}
+	// the reference's names of the parts count too
 	for _, want := range a.Parts {
 		if err := checkPart(folder, want, t); err != nil {
 			return err
@@ -108,6 +109,7 @@ func Compare(want, got *File, t Tolerance) error {
 	if want.SHA256 != "" && want.SHA256 == got.SHA256 {
 		return nil
 	}
+	// in the order in which a reader wants to know it: a wrong key moves every offset and the size
 	c := comparison{file: want.Name}
 	c.metadata(t.apply(want.Metadata), t.apply(got.Metadata))
 	c.tensors(want.Tensors, got.Tensors)

@@ -163,6 +163,7 @@ func (s Shard) header(metadata []Pair, ends []int64) string {
 // index is model.safetensors.index.json as the recording tool lays it out: indented by one, ASCII only; a tensor that
 // stands in two shards keeps the place of the first and the file of the last.
 func index(shards []Shard) []byte {
+	// in order of first appearance, as a dictionary that is filled shard by shard has it
 	var names []string
 	file := map[string]string{}
 	for _, s := range shards {

@@ -77,6 +77,7 @@ func entry(kv gguf.KV) Entry {
 	if v.Len() <= longArray {
 		return Entry{kv.Key, kind, canonical(elements(v, 0, v.Len()))}
 	}
+	// vocabularies have a hundred thousand elements: the digest tells whether, the ends help to see where
 	sum := sha256.Sum256(payload(v))
 	return Entry{kv.Key, kind, canonical(map[string]any{
 		"count": v.Len(), "sha256": hex.EncodeToString(sum[:]),

@@ -43,6 +43,7 @@ func (a *Accumulator) Add(name string, values []float32, row, index, matrices in
 	if index < 0 || index >= matrices || len(values)%row != 0 {
 		return &Error{Entry: name, Says: fmt.Sprintf("%d values in rows of %d for matrix %d of %d", len(values), row, index, matrices)}
 	}
+	// a stacked weight outside the experts sees the same rows with each matrix
 	if index == 0 {
 		for i := range e.Counts {
 			e.Counts[i] += int64(len(values) / row)
@@ -89,7 +90,7 @@ func (a *Accumulator) entry(name string, row, matrices, counts int) (*Entry, err
 		}
 		return a.m.Find(name), nil
 	}
-	if len(e.Counts) == 1 && counts > 1 {
+	if len(e.Counts) == 1 && counts > 1 { // gone on from a file without counts by expert
 		e.Counts = spread(e.Counts[0], counts)
 	}
 	if len(e.Sums) != row*matrices || len(e.Counts) != counts && counts > 1 {

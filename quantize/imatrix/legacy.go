@@ -62,6 +62,7 @@ func readLegacy(_ string, r io.ReaderAt, size int64) (*Matrix, error) {
 			m.Entries = append(m.Entries, e)
 		}
 	}
+	// old files end here
 	if err != nil || l.left == 0 {
 		return m, err
 	}
@@ -112,6 +113,7 @@ func (m *Matrix) WriteLegacy(w io.Writer) error {
 	put := func(v any) { binary.Write(out, binary.LittleEndian, v) } // bufio keeps the first error for Flush
 	put(int32(len(kept)))
 	for _, e := range kept {
+		// rounded up, so that a text shorter than a chunk does not become no call at all
 		calls := (slices.Max(e.Counts) + m.ChunkSize - 1) / m.ChunkSize
 		put(int32(len(e.Name)))
 		out.WriteString(e.Name)
@@ -122,7 +124,7 @@ func (m *Matrix) WriteLegacy(w io.Writer) error {
 			if count == 0 {
 				v, count = 1, 1
 			}
-			mean := v / count
+			mean := v / count // two roundings, in this order
 			values[i] = mean * float32(calls)
 		}
 		put(values)

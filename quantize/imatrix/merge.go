@@ -10,6 +10,7 @@ import (
 // An entry with one count for all its experts takes part in one with a count for each, as llama-imatrix has it.
 func Merge(all ...*Matrix) (*Matrix, error) {
 	out := &Matrix{ChunkSize: fallbackChunk}
+	// the legacy format does not say its chunk size: the others' is taken for it
 	for _, m := range all {
 		if !m.Legacy && m.ChunkSize > 0 {
 			out.ChunkSize = m.ChunkSize
@@ -41,6 +42,7 @@ func (m *Matrix) add(e Entry) *Error {
 	if len(to.Sums) != len(e.Sums) {
 		return &Error{Entry: e.Name, Says: fmt.Sprintf("%d sums beside %d: matrices of two models", len(e.Sums), len(to.Sums)), Next: "merge matrices of one model"}
 	}
+	// files older than counts by expert have one for the whole tensor: it stands for each
 	switch a, b := len(to.Counts), len(e.Counts); {
 	case a == 1 && b > 1:
 		to.Counts = spread(to.Counts[0], b)

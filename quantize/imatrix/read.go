@@ -31,6 +31,7 @@ func Read(name string, r io.ReaderAt, size int64) (*Matrix, error) {
 	if size > maxFile {
 		return nil, &Error{File: name, Says: fmt.Sprintf("%d bytes, at most %d are read", size, int64(maxFile))}
 	}
+	// the legacy format begins with a number of entries, which is not the magic for any file under two billion entries
 	magic := make([]byte, len(gguf.Magic))
 	if _, err := r.ReadAt(magic, 0); err != nil && !errors.Is(err, io.EOF) {
 		return nil, &Error{File: name, Says: "cannot be read", Err: err}
@@ -71,6 +72,7 @@ func readGGUF(name string, r io.ReaderAt, size int64) (*Matrix, error) {
 	if m.Chunks < 0 || m.ChunkSize < 0 || m.Chunks > maxCount || m.ChunkSize > maxCount {
 		return nil, &Error{Says: fmt.Sprintf("%d chunks of %d tokens", m.Chunks, m.ChunkSize)}
 	}
+	// every entry is a pair of tensors; others are passed over, as llama.cpp does
 	for _, o := range f.Outputs {
 		entry, isSums := strings.CutSuffix(o.Name, sumsSuffix)
 		if !isSums {
@@ -106,6 +108,7 @@ func readEntry(r io.ReaderAt, f *gguf.File, name string, sums, counts gguf.Outpu
 	if e.Sums, err = readFloats(r, f.DataOffset+sums.Offset, sums.Size); err != nil {
 		return e, err
 	}
+	// counts are whole numbers that the format holds as floats
 	rounded, err := readFloats(r, f.DataOffset+counts.Offset, counts.Size)
 	if err != nil {
 		return e, err

@@ -20,6 +20,7 @@ func (m *Matrix) Write(w io.Writer) error {
 		{Key: "general.type", Value: "imatrix"}, {Key: datasetsKey, Value: datasets},
 		{Key: chunksKey, Value: uint32(m.Chunks)}, {Key: chunkSizeKey, Value: uint32(m.ChunkSize)},
 	}
+	// dimensions of one are not written at the end of a shape, as ggml has it
 	var outs []gguf.Output
 	for _, e := range m.Entries {
 		sums := gguf.Output{Name: e.Name + sumsSuffix, Type: gguf.F32, Shape: []int64{int64(e.Row())}}

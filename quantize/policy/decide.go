@@ -8,7 +8,9 @@ import (
 	"quern/convert/gguf"
 )
 
-// chooser holds what the reference counts while it walks the tensors in order.
+// chooser holds what the reference counts while it walks the tensors in order. A decision depends on the decisions before it:
+// "the first eighth of ffn_down" means the first that the mixture was asked about, not those that a pattern or an option took away.
+// So tensors must be decided once each, in the order of the output.
 type chooser struct {
 	model
 	file FileType
@@ -21,6 +23,7 @@ type chooser struct {
 
 func newChooser(m model, all []tensor, ft FileType, o Options) *chooser {
 	c := &chooser{model: m, file: ft, o: o, tied: true, seen: map[role]int{}}
+	// the source's layers, also where pruning takes some away: the reference counts them before it prunes
 	c.total = map[role]int{ffnDown: m.layers, ffnGate: m.layers, ffnUp: m.layers}
 	for _, t := range all {
 		switch r := roleOf(t.Name); r {
@@ -60,7 +63,9 @@ func (c *chooser) decide(t tensor) (Decision, error) {
 	return d, nil
 }
 
-// choose follows llama-quant.cpp, llama_tensor_get_type.
+// choose follows llama-quant.cpp, llama_tensor_get_type: options for embeddings and output first, then patterns, then the
+// mixture, then the fallback. A pattern can only take per_layer_token_embd away from --token-embedding-type, since it is a large
+// table of its own.
 func (c *chooser) choose(d *Decision, t tensor, r role) error {
 	named := match(c.o.Tensors, t.Name)
 	recipe, inRecipe := c.o.Recipe[t.Name]
@@ -106,7 +111,8 @@ func explicit(d *Decision, t tensor, to gguf.Type, option string) error {
 	return nil
 }
 
-// mix asks the mixture and moves the counters on.
+// mix asks the mixture and moves the counters on. Counters stand still for tensors that never come here, which is why one
+// --tensor-type may change the types of tensors that it does not name.
 func (c *chooser) mix(d *Decision, t tensor, r role) error {
 	if c.tied && r == embedding {
 		r = output
@@ -115,6 +121,7 @@ func (c *chooser) mix(d *Decision, t tensor, r role) error {
 		d.Wanted, d.Rule = *c.o.Output, "--output-tensor-type, as the embeddings serve as output"
 		return nil
 	}
+	// without an output.weight the embeddings are multiplied with at the end, and get the output's bits
 	p := place{model: c.model, imatrix: c.o.Imatrix != nil, matrices: 1, layer: c.seen[r], layers: c.total[r],
 		unfit: t.Shape[0]%c.file.Default().Block() != 0, rather8: c.file.Default() == gguf.Q8_0}
 	if len(t.Shape) > 2 {
@@ -129,7 +136,8 @@ func (c *chooser) mix(d *Decision, t tensor, r role) error {
 	return nil
 }
 
-// countByName takes the layer of an ffn tensor from its name in models with experts, whose tensors the counters would miss.
+// countByName takes the layer of an ffn tensor from its name in models with experts, whose tensors stand in no steady number
+// in a layer. The low group counts all the same.
 func (c *chooser) countByName(p *place, t tensor, r role) error {
 	isFFN := r == ffnDown || r == ffnGate || r == ffnUp
 	if !isFFN || c.experts < 2 || c.file == MXFP4 || slices.Contains(low, c.file) {

@@ -36,6 +36,7 @@ func metadata(src *gguf.Plan, arch string, file FileType, blocks int, o Options)
 	for _, key := range []string{"split.no", "split.count", "split.tensors.count"} {
 		k.remove(key)
 	}
+	// overrides come last, so they may say another file type than the file has
 	for _, over := range o.Overrides {
 		k.set(over.Key, over.value())
 	}
@@ -93,6 +94,7 @@ func fileType(parts []*gguf.Plan, ft FileType, o Options) FileType {
 	if n, ok := (reader{parts[0], o.Overrides}).int("general.file_type"); ok {
 		return FileType(uint32(n))
 	}
+	// the first type to reach the highest count, in the loader's order of tensors
 	source, _ := collect(parts, Options{})
 	count, most, typ := map[gguf.Type]int{}, 0, gguf.F32
 	for _, t := range source {

@@ -79,6 +79,8 @@ type (
 	given []condition
 )
 
+// The order matters within a role only. A rule without conditions ends its file types' list, so what follows it for the same
+// role and file type is never reached; rules that end with keep fence off a group whose members keep the default type.
 var mixture = []rule{
 	// the output, and embeddings that serve as output
 	{parts{output}, files{MXFP4}, nil, gguf.Q8_0},
@@ -92,10 +94,12 @@ var mixture = []rule{
 	{nil, files{MXFP4}, given{stacked, not(bailing3)}, gguf.MXFP4},
 	{nil, files{MXFP4}, nil, gguf.Q8_0},
 
+	// embeddings of models that have an output of their own: the smallest types would lose whole tokens
 	{parts{embedding}, lowest, nil, gguf.Q2_K},
 	{parts{embedding}, append(files{IQ3XXS}, iq2...), nil, gguf.IQ3S},
 	{parts{embedding}, ternary, nil, gguf.Q4_K},
 
+	// values: small where query heads share them, and the most sensitive of a layer
 	{parts{attnV}, low, given{wideGroups}, gguf.Q4_K},
 	{parts{attnV}, low, given{manyExperts}, gguf.Q4_K},
 	{parts{attnV}, iq2, nil, gguf.IQ3S},
@@ -113,12 +117,14 @@ var mixture = []rule{
 	{parts{attnV}, files{Q4_K_M, Q5_K_M}, given{moreBits}, gguf.Q6_K},
 	{parts{attnV}, files{Q4_K_S}, given{firstFour}, gguf.Q5_K},
 
+	// keys and queries: with eight experts attention is so small a part that Q8_0 costs nearly nothing
 	{parts{attnK}, low, given{eightExperts}, gguf.Q4_K},
 	{parts{attnK}, low, nil, keep},
 	{parts{attnK}, nil, given{eightExperts}, gguf.Q8_0},
 	{parts{attnK, attnQ}, files{IQ3XS}, nil, gguf.IQ3XXS},
 	{parts{attnK, attnQ}, files{IQ3XXS}, nil, gguf.IQ2S},
 
+	// the projection behind attention; Falcon has its own idea of it
 	{parts{attnOutput}, low, given{eightExperts}, gguf.Q5_K},
 	{parts{attnOutput}, files{IQ1S, IQ1M}, nil, gguf.IQ2XXS},
 	{parts{attnOutput}, iq2, nil, gguf.IQ3S},
@@ -132,6 +138,7 @@ var mixture = []rule{
 	{parts{attnOutput}, files{Q3_K_M, IQ3M}, nil, gguf.Q4_K},
 	{parts{attnOutput}, files{Q3_K_L}, nil, gguf.Q5_K},
 
+	// the second half of the feed-forward network: the largest tensor of which early and late layers deserve more
 	{parts{ffnDown}, iq2, given{firstEighth}, gguf.IQ3S},
 	{parts{ffnDown}, lowest, given{firstEighth}, gguf.Q2_K},
 	{parts{ffnDown}, files{Q2_K}, nil, gguf.Q3_K},
@@ -151,6 +158,7 @@ var mixture = []rule{
 	{parts{ffnDown}, any4, given{noImatrix, firstEighth}, gguf.Q5_K},
 	{parts{ffnDown}, files{Q5_K_M}, given{moreBits}, gguf.Q6_K},
 	{parts{ffnDown}, files{Q4_K_S}, given{not(falcon), firstEighth}, gguf.Q5_K},
+	// only with an imatrix, so that files without one stay what they were before there was any
 	{parts{ffnDown}, files{Q4_0}, given{anImatrix, firstEighth}, gguf.Q4_1},
 	{parts{ffnDown}, files{Q5_0}, given{anImatrix, firstEighth}, gguf.Q5_1},
 

@@ -105,6 +105,7 @@ func facts(p *gguf.Plan, overrides []Override) (model, error) {
 	if err := m.readExperts(r, blocks); err != nil {
 		return m, err
 	}
+	// some architectures have other heads in later layers; the reference looks at layer 0 for all
 	heads, found, err := r.first(m.arch+".attention.head_count", blocks)
 	if err != nil {
 		return m, err
@@ -118,6 +119,7 @@ func facts(p *gguf.Plan, overrides []Override) (model, error) {
 	if found && keys > 0 {
 		m.gqa = int(heads / keys)
 	}
+	// the class is the loader's guess from the number of layers, so a small model with 80 of them is "70B" too
 	m.is70B = layersOf70B[m.arch] != 0 && blocks-next == layersOf70B[m.arch]
 	if strings.HasPrefix(m.arch, "llama") {
 		m.is70B = m.is70B && heads != keys && m.experts != 8
@@ -154,6 +156,7 @@ func (m *model) readExperts(r reader, layers int64) error {
 	if strings.HasPrefix(m.arch, "hunyuan") && m.arch != "hunyuan-moe" && experts <= 1 {
 		experts, used = 0, 0
 	}
+	// the reference stops the whole process at these
 	if experts > maxExperts || used > experts || experts > 0 && used == 0 {
 		return badKey(key, "is %d with %d of them used at once", experts, used)
 	}

@@ -48,6 +48,7 @@ func NewTensorType(pattern string, t gguf.Type) (TensorType, error) {
 	if err != nil {
 		return TensorType{}, err
 	}
+	// the standard library's expressions lack look-ahead and back references, which std::regex has
 	search, err := regexp2.Compile(translated, regexp2.ECMAScript)
 	if err != nil {
 		return TensorType{}, fmt.Errorf("not a regular expression: %w", err)
@@ -96,6 +97,7 @@ func ParseType(option, name string) (gguf.Type, error) {
 // match is the first pattern that finds name, or nil.
 func match(all []TensorType, name string) *TensorType {
 	for i := range all {
+		// a TensorType that was not parsed matches nothing; an error of the search is a pattern that backtracks without end
 		if all[i].search == nil {
 			continue
 		}

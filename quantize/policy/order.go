@@ -20,6 +20,7 @@ type tensor struct {
 // collect puts the tensors of all parts into the order of the output: by layer, -1 without one, then by the bytes of the
 // name; with keep split by part and offset. Source: llama-model-loader.h, weight_name_comparer.
 func collect(parts []*gguf.Plan, o Options) (all []tensor, blocks int) {
+	// names are unique across parts, as readers of split files check, so the order below is total
 	for i, p := range parts {
 		for j, out := range p.Outputs {
 			all = append(all, tensor{Output: out, part: i, index: j, original: out.Name})
@@ -82,6 +83,8 @@ func prune(all []tensor, layers []int) (left []tensor, blocks int) {
 			left = append(left, t) // more digits than a layer's number has
 			continue
 		}
+		// the number that a layer gets is decided by the first tensor of it, in an order in which "dec.blk.10" stands before
+		// "dec.blk.2": encoders and decoders share the numbers, and may be shuffled. So it is in the reference.
 		if _, met := renamed[n]; !met && !gone[n] {
 			renamed[n] = blocks
 			if n < first {

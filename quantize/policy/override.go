@@ -49,6 +49,7 @@ func ParseOverride(s string) (Override, error) {
 		return fail("the value has no type: int:, float:, bool: or str:")
 	}
 	o := Override{Key: key, kind: overrideKind(kind)}
+	// numbers are read leniently, as the reference reads them; the note makes the leniency visible
 	switch o.kind {
 	case intOverride:
 		o.i, o.Note = leadingInt(text)

@@ -82,6 +82,7 @@ func Decide(parts []*gguf.Plan, ft FileType, o Options) (*Output, error) {
 	if len(parts) == 0 || !ft.Valid() {
 		return nil, &OptionError{Option: "type", Value: ft.String(), Says: fmt.Sprintf("not a file type, or a source of %d files", len(parts))}
 	}
+	// further parts hold tensors only; their metadata is split.* alone
 	m, err := facts(parts[0], o.Overrides)
 	if err != nil {
 		return nil, err
@@ -122,7 +123,7 @@ func (o *Output) layout(k keys) error {
 		}
 	}
 	next := 0
-	for i := range files {
+	for i := range files { // decisions are sorted by part here, since keeping the split sorts by it
 		f, own := File{First: next}, keys(nil)
 		if i == 0 {
 			own = k
@@ -173,6 +174,7 @@ func (o *Output) refuse(d Decision, shape []int64) *Refusal {
 		}
 		return nil
 	}
+	// what cannot work at all is said before what could be allowed by an option
 	switch {
 	case unwritable[d.To]:
 		return &Refusal{Why: BadType, Tensor: d.Name, Says: fmt.Sprintf("llama.cpp cannot quantize to %s", d.To), Next: "choose a type that `quern archs` lists for files"}

@@ -26,6 +26,7 @@ func (o *Output) warn(all []tensor) {
 }
 
 func (o *Output) warnImatrix(all []tensor) {
+	// pruned layers leave entries over, which is no sign of another model
 	known := map[string]bool{}
 	for _, t := range all {
 		known[t.original] = true

@@ -98,11 +98,13 @@ func Fit(parts []*gguf.Plan, base policy.FileType, o policy.Options, measured []
 	if err != nil {
 		return nil, err
 	}
+	// measurements go by the source's names, decisions by the output's: they differ where layers are pruned
 	byName := make(map[string]*Measured, len(measured))
 	for i := range measured {
 		byName[measured[i].Name] = &measured[i]
 	}
 	size := func(bytes int64) int64 { return bytes }
+	// room is for the tensors that can be chosen: the budget less headers, padding and what keeps its type
 	room := int64(b.Bits * float64(plain.Elements) / 8)
 	if b.Bits <= 0 { // a file's tensors are padded
 		size = func(bytes int64) int64 { return gguf.Pad(bytes, gguf.DefaultAlignment) }
@@ -131,6 +133,7 @@ func Fit(parts []*gguf.Plan, base policy.FileType, o policy.Options, measured []
 	for i, pick := range s.Pick {
 		r.Tensors = append(r.Tensors, Tensor{names[i], TypeName(classes[i].Choices[pick].Type), classes[i].Choices[pick].Error / weight(names[i])})
 	}
+	// decided once more with the recipe: what is recorded is what will be written
 	o.Recipe = r.Types()
 	out, err := policy.Plan(parts, base, o)
 	if err != nil {

@@ -60,6 +60,7 @@ func Measure(ctx context.Context, subjects []Subject, k kernel.Quantizer, o Meas
 	out := make([]Measured, len(subjects))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(o.Workers)
+	// names pass through a channel so that Done is never called twice at a time; it has room for all, so no worker waits for it
 	done := make(chan string, len(subjects))
 	for i, s := range subjects {
 		g.Go(func() error {
@@ -95,6 +96,7 @@ func measure(ctx context.Context, s Subject, k kernel.Quantizer, sample int64) (
 	}
 	m.Errors = make([]float64, len(m.Types))
 	w := &sampler{subject: s, kernel: k, raw: make([]byte, s.Source.RowBytes()), values: make([]float32, row), back: make([]float32, row)}
+	// sums are in float64 and in the order of the rows: one subject is one goroutine's, so equal runs are equal
 	total := 0.0
 	for i := range m.Rows {
 		at := (2*i + 1) * rows / (2 * m.Rows) // the middle of the i-th part

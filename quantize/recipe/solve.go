@@ -185,6 +185,8 @@ func (p *problem) relax(fixed []int) relaxed {
 			continue
 		}
 		a, b := p.classes[s.class].items[s.from], p.classes[s.class].items[s.to]
+		// gains fall along the list, so the first step that does not fit is the one that the relaxation would take a part of;
+		// later steps that fit still improve the mixture
 		more := b.bytes - a.bytes
 		if more > room {
 			if r.split == free {
@@ -223,6 +225,7 @@ func (p *problem) search() Solution {
 	todo := &open{&node{bound: math.Inf(-1)}}
 	for looked := 0; todo.Len() > 0 && looked < maxNodes; looked++ {
 		n := heap.Pop(todo).(*node)
+		// the lowest bound of all that is left is no better than what is known: nothing can be
 		if n.bound >= bestError*(1-noise) {
 			return p.solution(best, bestError, bestError)
 		}
@@ -237,6 +240,7 @@ func (p *problem) search() Solution {
 		if r.split == free {
 			continue // the mixture is the node's best
 		}
+		// every type of the split class, also those off the lower side, which the relaxation never takes
 		for i := range p.classes[r.split].items {
 			heap.Push(todo, &node{parent: n, class: r.split, item: i, bound: r.bound})
 		}
