@@ -35,6 +35,7 @@ type File struct {
 // Read reads a PyTorch file of size bytes. Tensors are views of r, which must stay open for them.
 // Errors are *fault.Invalid for damage, *fault.Unsupported for what tensors do not need, by name, or those of r.
 func Read(name string, r io.ReaderAt, size int64) (*File, error) {
+	// The first bytes tell the layouts apart: a local ZIP header, or PROTO of a pickle.
 	var head [4]byte
 	if _, err := r.ReadAt(head[:min(4, max(0, size))], 0); err != nil && err != io.EOF {
 		return nil, err
@@ -95,6 +96,7 @@ func (a *archive) persist(id tuple) (any, error) {
 	if len(id) < 5 || id[0] != any("storage") {
 		return nil, invalid("a reference to outside of the pickle that is no storage")
 	}
+	// The location (cpu, cuda:0) is of no interest: weights are read, not loaded onto anything.
 	class, ok1 := id[1].(global)
 	key, ok2 := id[2].(string)
 	numel, ok3 := id[4].(int64)
@@ -102,9 +104,11 @@ func (a *archive) persist(id tuple) (any, error) {
 	if !ok1 || !ok2 || !ok3 || !ok4 || numel < 0 || numel > 1<<59 {
 		return nil, invalid("a storage of %s, key %s, with %s elements", kind(id[1]), kind(id[2]), kind(id[4]))
 	}
+	// Views of storages are a thing of PyTorch before 0.4; no such checkpoint has a converter.
 	if len(id) > 5 && id[5] != nil {
 		return nil, &fault.Unsupported{Says: fmt.Sprintf("storage %.40q is a view of another storage", key), Next: "save the model again with a newer PyTorch"}
 	}
+	// Tensors that share a storage (tied embeddings, views of one matrix) name the same key.
 	s, ok := a.storages[key]
 	if !ok {
 		s = &storage{key: key, dtype: dtype, numel: numel}
@@ -136,6 +140,7 @@ func (a *archive) zip() (any, error) {
 	if err != nil {
 		return nil, &fault.Invalid{Says: "the ZIP directory cannot be read", Err: err, Next: "the file is damaged or incomplete: download it again"}
 	}
+	// A name that stands twice would be one entry for this reader and perhaps another for Python's.
 	entries := make(map[string]*zip.File, len(z.File))
 	// The folder inside of the archive has the name that the file had when it was saved.
 	prefix := ""
@@ -166,18 +171,23 @@ func (a *archive) zip() (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return root, a.placeZip(entries, prefix)
+}
+
+// placeZip finds the storages, each an entry of its own. An entry may be longer than its storage, never shorter.
+func (a *archive) placeZip(entries map[string]*zip.File, prefix string) error {
 	for key, s := range a.storages {
 		entry := prefix + "/data/" + key
 		start, size, err := a.stored(entries[entry], entry)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if size < s.bytes() {
-			return nil, invalid("storage %.40q has %d bytes, its %d elements of %s take %d", key, size, s.numel, name(s.dtype), s.bytes())
+			return invalid("storage %.40q has %d bytes, its %d elements of %s take %d", key, size, s.numel, name(s.dtype), s.bytes())
 		}
 		s.at, s.found = start, true
 	}
-	return root, nil
+	return nil
 }
 
 // littleEndian reads the entry that says the byte order, which torch writes since 2.1.
@@ -186,6 +196,7 @@ func (a *archive) littleEndian(f *zip.File) error {
 	if err != nil {
 		return err
 	}
+	// "little" or "big"; 16 bytes are enough to show what else it says.
 	b := make([]byte, min(size, 16))
 	if err := readFull(a.r, b, start); err != nil {
 		return err
@@ -293,6 +304,7 @@ func (a *archive) list(root any) (*File, error) {
 	if !ok {
 		return nil, &fault.Unsupported{Says: fmt.Sprintf("it holds %s, not a dictionary of tensors", kind(root)), Next: "save the model's state_dict"}
 	}
+	// A checkpoint of a training run holds more than weights; what is no tensor is listed, so that nothing is lost in silence.
 	f := &File{}
 	seen := map[string]int{}
 	for i, k := range d.keys {

@@ -25,6 +25,7 @@ const index = "pytorch_model.bin.index.json"
 // Open opens the files of pytorch_model.bin.index.json in the root of src, else every pytorch_model*.bin there, sorted
 // (conversion/base.py, index_tensors). The files of src must implement io.ReaderAt. Without any the error is fs.ErrNotExist.
 func Open(src fs.FS) (*Checkpoint, error) {
+	// As with safetensors, an index decides alone.
 	weights, err := readIndex(src)
 	if err != nil {
 		return nil, err
@@ -67,6 +68,7 @@ func Open(src fs.FS) (*Checkpoint, error) {
 // OpenFiles opens the named files as one checkpoint, in this order.
 func OpenFiles(src fs.FS, names ...string) (*Checkpoint, error) {
 	c := &Checkpoint{}
+	// The reference would take the last of two tensors of one name; here it is an error, as the two may differ.
 	home := map[string]string{}
 	for _, name := range names {
 		f, err := c.read(src, name)

@@ -15,17 +15,22 @@ func (m *machine) constant(op byte) (bool, error) {
 	var v any
 	var err error
 	switch op {
+	// None is the nil that v is already.
 	case 'N':
 	case 0x88:
 		v = true
 	case 0x89:
 		v = false
+		// BININT1, BININT2, BININT
 	case 'K', 'M', 'J':
 		v, err = m.integer(map[byte]int64{'K': 1, 'M': 2, 'J': 4}[op])
+		// INT, LONG: text, of protocol 0
 	case 'I', 'L':
 		v, err = m.decimal()
+		// LONG1; LONG4 would allow integers of gigabytes and is refused
 	case 0x8A:
 		v, err = m.long()
+		// BINFLOAT, the one big-endian value
 	case 'G':
 		var b []byte
 		if b, err = m.bytes(8); err == nil {
@@ -35,6 +40,7 @@ func (m *machine) constant(op byte) (bool, error) {
 		var b []byte
 		b, err = m.counted(map[byte]int64{0x8C: 1, 'X': 4, 0x8D: 8, 'U': 1, 'T': 4}[op])
 		v = string(b)
+		// SHORT_BINBYTES, BINBYTES, BINBYTES8
 	case 'C', 'B', 0x8E:
 		v, err = m.counted(map[byte]int64{'C': 1, 'B': 4, 0x8E: 8}[op])
 	default:
@@ -63,6 +69,7 @@ func (m *machine) integer(n int64) (any, error) {
 
 // decimal is a number in a line of text; "00" and "01" are booleans.
 func (m *machine) decimal() (any, error) {
+	// Python 2 wrote booleans as integers of two digits.
 	s, err := m.line()
 	if err != nil {
 		return nil, err

@@ -35,6 +35,7 @@ type machine struct {
 
 // run executes opcodes until STOP and returns the result.
 func (m *machine) run() (any, error) {
+	// Each pickle has a memo of its own, also when several follow each other in a file.
 	m.memo = map[uint32]any{}
 	for {
 		op, err := m.byte()
@@ -47,6 +48,7 @@ func (m *machine) run() (any, error) {
 		if err := m.step(op); err != nil {
 			return nil, err
 		}
+		// Checked at every opcode, so that no opcode may make more than the pickle is long.
 		if m.objects > MaxObjects {
 			return nil, m.fail("it makes more than %d objects", MaxObjects)
 		}
@@ -84,6 +86,7 @@ func (m *machine) step(op byte) error {
 	case '0': // POP
 		_, err := m.pop()
 		return err
+		// BINPUT, LONG_BINPUT, MEMOIZE, BINGET, LONG_BINGET
 	case 'q', 'r', 0x94, 'h', 'j':
 		return m.memory(op)
 	case '}':
@@ -92,10 +95,13 @@ func (m *machine) step(op byte) error {
 		return m.push(&list{})
 	case ')':
 		return m.push(tuple{})
+		// TUPLE1, TUPLE2, TUPLE3, TUPLE
 	case 0x85, 0x86, 0x87, 't':
 		return m.tuple(op)
+		// APPEND, APPENDS, SETITEM, SETITEMS
 	case 'a', 'e', 's', 'u':
 		return m.fill(op)
+		// GLOBAL, STACK_GLOBAL
 	case 'c', 0x93:
 		return m.global(op)
 	case 'R', 0x81: // REDUCE, NEWOBJ
@@ -145,6 +151,7 @@ func (m *machine) memory(op byte) error {
 	if err != nil {
 		return err
 	}
+	// A mark is not a value; one that came back from the memo would shift every later container.
 	if _, isMark := v.(mark); isMark {
 		return m.fail("a mark is put into the memo")
 	}
@@ -193,6 +200,7 @@ func (m *machine) fill(op byte) error {
 	if err != nil {
 		return err
 	}
+	// The container stays on the stack. A pickle may put a list into itself: nothing here walks into values.
 	switch c := v.(type) {
 	case *list:
 		if op == 'a' || op == 'e' {

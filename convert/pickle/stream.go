@@ -26,6 +26,7 @@ func (m *machine) bytes(n int64) ([]byte, error) {
 	if n > MaxPickle-m.at {
 		return nil, m.fail("%d more bytes, a pickle has at most %d", n, MaxPickle)
 	}
+	// In pieces of one page; a text of a megabyte is rare and costs the same.
 	b := make([]byte, 0, min(n, 4096))
 	for int64(len(b)) < n {
 		k := min(n-int64(len(b)), 4096)
@@ -63,7 +64,7 @@ func (m *machine) counted(n int64) ([]byte, error) {
 
 // line reads up to the next line end.
 func (m *machine) line() (string, error) {
-	const most = 4096 // a module's or a class's name, a number
+	const most = 4096 // bytes of a module's or class's name, or of a number
 	var b []byte
 	for len(b) < most {
 		c, err := m.byte()

@@ -21,6 +21,7 @@ func (t *tensor) lazy(name string, r io.ReaderAt) (view.Tensor, error) {
 	if slices.Contains(t.shape, 0) || t.dense(order) {
 		return view.FromReader(name, t.dtype, t.shape, r, at), nil
 	}
+	// Sorted by stride, the dimensions of a transposed tensor are those of the matrix that lies in the file.
 	weight := func(d int) int64 { // dimensions of size 1 may stand anywhere
 		if t.shape[d] == 1 {
 			return math.MaxInt64
@@ -59,6 +60,7 @@ func (t *tensor) scattered(name string, r io.ReaderAt, at int64) view.Tensor {
 	return out
 }
 
+// strides reads tensors with gaps: slices of columns, every second row, diagonals, expanded dimensions.
 type strides struct {
 	r     io.ReaderAt
 	at    int64 // of the first element in the file
@@ -96,6 +98,7 @@ func (s *strides) row(dst []byte, at int64) error {
 	if s.step == 1 {
 		return readFull(s.r, dst, at)
 	}
+	// From one element to the next, in bytes; the elements between are read and dropped.
 	gap := s.step * s.size
 	buf := make([]byte, min(window, max(s.size, (s.n-1)*gap+s.size)))
 	for len(dst) > 0 {

@@ -28,6 +28,7 @@ type tensor struct {
 }
 
 // storageTypes are the classes that name an element type.
+// Quantized storages (QInt8Storage, ...) are left out on purpose: their tensors need scales that no converter reads.
 var storageTypes = map[string]safetensors.DType{
 	"FloatStorage": safetensors.F32, "DoubleStorage": safetensors.F64, "HalfStorage": safetensors.F16, "BFloat16Storage": safetensors.BF16,
 	"LongStorage": safetensors.I64, "IntStorage": safetensors.I32, "ShortStorage": safetensors.I16, "CharStorage": safetensors.I8,
@@ -58,6 +59,7 @@ var (
 )
 
 // known tells whether a pickle may name g.
+// Names are compared whole: torch.storage.x.y is no way to reach what a module imports.
 func known(g global) bool {
 	switch g {
 	case orderedDict, rebuild, rebuildV2, rebuildV3, rebuildParam, rebuildType, parameter, plainTensor, size:
@@ -131,6 +133,7 @@ func (m *machine) call(g global, args tuple) (any, error) {
 
 // newDict is an OrderedDict, empty or of a list of pairs, as Python 2 wrote it.
 func (m *machine) newDict(args tuple) (any, error) {
+	// Keys are not compared here: the same key twice shows when the tensors are listed.
 	d := &dict{}
 	if len(args) == 0 {
 		return d, nil
@@ -251,6 +254,7 @@ func (t *tensor) check() string {
 		}
 		elements *= n
 	}
+	// An empty tensor touches no element, wherever it points.
 	if elements == 0 {
 		return ""
 	}
@@ -264,6 +268,7 @@ func (t *tensor) check() string {
 			last += step * (n - 1)
 		}
 	}
+	// An untyped storage counts bytes.
 	has := t.storage.numel
 	if t.storage.dtype == safetensors.Unknown {
 		has /= t.dtype.Size()
