@@ -150,7 +150,7 @@ func (p *planner) configure(context.Context) error {
 		return err
 	}
 	p.env = &arch.Env{
-		Arch: a, HF: p.m.HF, Config: merged, Root: cfg.Object, Rope: rope, File: cfg.Raw, Source: p.src, Dir: baseName(p.o.Dir),
+		Arch: a, HF: p.m.HF, Config: merged, Root: cfg.Object, Rope: rope, File: cfg.Raw, AsIs: cfg.AsIs, Source: p.src, Dir: baseName(p.o.Dir),
 		Options: arch.Options{NoMTP: p.o.NoMTP, MTPOnly: p.o.MTPOnly, FuseQKV: p.o.FuseQKV, FuseGateUp: p.o.FuseGateUp, DenseModules: p.o.Dense},
 	}
 	p.env.Vocabulary = p.readVocabulary

@@ -17,6 +17,7 @@ type Build struct {
 	Outputs  []Output
 	Dropped  []Dropped
 	Warnings []string
+	Adapters []Adapter // what the checkpoint carries beside the model
 
 	Stored  *StoredType    // what general.file_type says where the checkpoint's own format decides; nil: the options do
 	Scratch map[string]any // what an entry's code keeps from one tensor to the next

@@ -28,6 +28,7 @@ type Env struct {
 	Root   config.Object // completed, before that
 	Rope   config.Object // the rope parameters, completed from Config; never nil
 	File   config.Object // config.json as it stands in the checkpoint
+	AsIs   bool          // Config is File: transformers could not complete it
 
 	Source fs.FS
 	Dir    string // name of the checkpoint's folder

@@ -1,0 +1,56 @@
+package arch
+
+// T5, mT5, UMT5 and T5's encoder alone.
+//
+// Peculiar: encoder and decoder are counted apart; the embedding that both share stands under up to three names, of which the
+// first is taken; without n_positions the context is 512.
+
+import "quern/convert/vocab"
+
+var t5 = Register(Arch{
+	HF:      []string{"T5WithLMHeadModel", "T5ForConditionalGeneration", "MT5ForConditionalGeneration", "UMT5ForConditionalGeneration", "UMT5Model"},
+	GGUF:    "t5",
+	Blocks:  longerStack,
+	Names:   TextNames,
+	Tensors: Rules{Code("{decoder.embed_tokens|encoder.embed_tokens|shared}.weight", "the first is shared.weight, others are dropped", sharedEmbedding)},
+	Keys:    t5Keys(Set("decoder_block_count", Opt("num_decoder_layers"))).Then(Set("decoder_start_token_id", Cfg("decoder_start_token_id")), FileTypeKey),
+	Vocab:   vocab.T5,
+})
+
+var _ = Register(Arch{Base: t5, HF: []string{"T5EncoderModel"}, GGUF: "t5encoder", Blocks: defaultBlocks, Keys: t5Keys().Then(FileTypeKey)})
+
+func t5Keys(decoder ...Key) Keys {
+	return Keys{
+		Set("context_length", Else(Opt("n_positions"), 512)),
+		Set("embedding_length", Cfg("d_model")),
+		Set("feed_forward_length", Cfg("d_ff")),
+		Set("block_count", defaultBlocks),
+	}.Also(decoder).Then(
+		Set("attention.head_count", Cfg("num_heads")),
+		Set("attention.key_length", Cfg("d_kv")),
+		Set("attention.value_length", Cfg("d_kv")),
+		Set("attention.layer_norm_epsilon", Cfg("layer_norm_epsilon")),
+		Set("attention.relative_buckets_count", Cfg("relative_attention_num_buckets")),
+		Set("attention.layer_norm_rms_epsilon", Cfg("layer_norm_epsilon")),
+	)
+}
+
+// longerStack bounds the numbers of blocks. The reference takes the encoder's, and has no names for more of the decoder.
+var longerStack = Fn("layers of the encoder or of the decoder, whichever has more", func(e *Env) (any, error) {
+	encoder, err := e.Int(defaultBlocks)
+	if err != nil {
+		return nil, err
+	}
+	decoder, err := e.Int(Else(Opt("num_decoder_layers"), encoder))
+	return max(encoder, decoder), err
+})
+
+func sharedEmbedding(b *Build, it Item) ([]Item, error) {
+	if b.Scratch["embedding"] != nil {
+		b.drop(it.Source, "the embedding has been read under another name")
+		return nil, nil
+	}
+	b.Scratch["embedding"] = true
+	it.Name = "shared.weight"
+	return []Item{it}, nil
+}
