@@ -46,7 +46,8 @@ type Model struct {
 	Layers       int      `json:"layers"`
 	Heads        int      `json:"heads"`
 	HeadsKV      int      `json:"heads_kv"`
-	Classes      int      `json:"classes"` // outputs of a classifier or reranker, else 0
+	Classes      int      `json:"classes"`    // outputs of a classifier or reranker, else 0
+	Classifier   bool     `json:"classifier"` // the file names labels of a classification head
 	Encoder      bool     `json:"encoder"`
 	Decoder      bool     `json:"decoder"`
 	Recurrent    bool     `json:"recurrent"`

@@ -12,6 +12,7 @@ const (
 	nameEmbedding  = "embedding"
 	nameSimilarity = "similarity"
 	nameRanking    = "ranking"
+	nameClasses    = "classes"
 )
 
 // Two sentences that mean the same, and one that does not.
@@ -39,7 +40,8 @@ func (t *run) checkEmbedding() error {
 	return nil
 }
 
-// checkReranker looks at scores: finite, and higher for the passage that answers.
+// checkReranker looks at scores: finite, and higher for the passage that answers. Of a classifier with labels of its own
+// nothing is known but that its scores are finite.
 func (t *run) checkReranker() error {
 	const query = "How do plants make sugar?"
 	pairs := []string{
@@ -58,9 +60,14 @@ func (t *run) checkReranker() error {
 		}
 		texts = append(texts, append(append([]int32(nil), head...), ids...))
 	}
-	_, v, err := t.child.Embed(t.ctx, llamacpp.EmbedArgs{ContextOptions: t.o.Context, Slot: t.model.Slot, Texts: texts})
+	_, v, err := t.child.Embed(t.ctx, llamacpp.EmbedArgs{ContextOptions: t.o.Context, Slot: t.model.Slot, Texts: texts, Pooling: "rank"})
 	if err != nil {
 		return err
+	}
+	if t.model.Pooling != "rank" && t.model.Classes > 1 {
+		bad := notFinite(v[0]) + notFinite(v[1])
+		t.judge(bad == 0, Check{Name: nameClasses, Value: fmt.Sprintf("%d scores, %d not finite", len(v[0]), bad), Limit: "all finite", Next: "the classifier head is not the checkpoint's"})
+		return nil
 	}
 	yes, no := float64(v[0][0]), float64(v[1][0])
 	t.judge(notFinite(v[0])+notFinite(v[1]) == 0 && yes > no, Check{Name: nameRanking, Value: fmt.Sprintf("%.3f for the answer, %.3f for another text", yes, no), Limit: "the first is greater",

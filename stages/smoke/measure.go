@@ -16,8 +16,12 @@ const chunk = 256
 // mix beats it; scrambled weights do not.
 func (t *run) checkPerplexity() error {
 	length := min(chunk, len(t.tokens), max(2, t.model.TrainContext))
-	if len(t.tokens) < 32 {
+	switch {
+	case len(t.tokens) < 32:
 		t.skip(namePerplexity, fmt.Sprintf("the text has only %d tokens", len(t.tokens)))
+		return nil
+	case t.readsBoth():
+		t.skip(namePerplexity, noChain)
 		return nil
 	}
 	o := t.o.Context
@@ -35,6 +39,11 @@ func (t *run) checkPerplexity() error {
 	return nil
 }
 
+// noChain is why encoder-decoders and diffusion models are not measured over a text.
+const noChain = "the model does not predict a text token by token"
+
+func (t *run) readsBoth() bool { return t.model.Encoder && t.model.Decoder || t.model.Diffusion }
+
 // unigram is the perplexity of tokens under their own frequencies.
 func unigram(tokens []int32) float64 {
 	count := make(map[int32]int)
@@ -51,8 +60,12 @@ func unigram(tokens []int32) float64 {
 
 // checkSource compares the file's next-token distributions with those of the source precision.
 func (t *run) checkSource() error {
-	if t.o.Source == "" {
+	switch {
+	case t.o.Source == "":
 		t.skip(nameSource, "no file of the source precision at hand")
+		return nil
+	case t.readsBoth():
+		t.skip(nameSource, noChain)
 		return nil
 	}
 	length := min(chunk, len(t.tokens), max(2, t.model.TrainContext))

@@ -123,6 +123,7 @@ func (s *session) describe(m *model, vocabOnly bool) *llamacpp.Model {
 	}
 	info.Heads, info.HeadsKV = int(llama.ModelNHead(h)), int(llama.ModelNHeadKV(h))
 	info.Classes = int(llama.ModelNClsOut(h))
+	info.Classifier = llama.ModelClsLabel(h, 0) != "" // arrays are not among the metadata that llama.cpp tells
 	info.Encoder, info.Decoder = llama.ModelHasEncoder(h), llama.ModelHasDecoder(h)
 	info.Recurrent, info.Hybrid, info.Diffusion = llama.ModelIsRecurrent(h), llama.ModelIsHybrid(h), llama.ModelIsDiffusion(h)
 	return info
