@@ -66,7 +66,8 @@ func (e *NotFoundError) Hint() string {
 // Is makes the error one of fs.ErrNotExist's kind.
 func (e *NotFoundError) Is(target error) bool { return target == fs.ErrNotExist }
 
-// Open opens the checkpoint in the root of src: the files of model.safetensors.index.json, else every model*.safetensors.
+// Open opens the checkpoint in the root of src: the files of model.safetensors.index.json, else every model*.safetensors
+// but variants of a whole model.safetensors, such as model.fp16.safetensors.
 // The files of src must implement io.ReaderAt. Errors are *NotFoundError, *FormatError, or those of src.
 func Open(src fs.FS) (*Checkpoint, error) { return OpenFamily(src, Model) }
 
@@ -95,10 +96,39 @@ func OpenFamily(src fs.FS, family string) (*Checkpoint, error) {
 			return nil, errors.Join(err, c.Close())
 		}
 	}
+	if weights == nil {
+		c.dropVariants(family + ".safetensors")
+	}
 	if err := c.join(weights); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
+}
+
+// dropVariants leaves out files that hold tensors of the file whole again and sort before it: model.fp16.safetensors
+// beside model.safetensors. The reference reads both and keeps the later one's values, hence those of whole.
+func (c *Checkpoint) dropVariants(whole string) {
+	at := slices.IndexFunc(c.Shards, func(s *Shard) bool { return s.Name == whole })
+	if at <= 0 {
+		return
+	}
+	names := make(map[string]bool, len(c.Shards[at].Header.Entries))
+	for _, e := range c.Shards[at].Header.Entries {
+		names[e.Name] = true
+	}
+	again := func(s *Shard) bool {
+		es := s.Header.Entries
+		return len(es) > 0 && !slices.ContainsFunc(es, func(e Entry) bool { return !names[e.Name] })
+	}
+	kept := c.Shards[at:]
+	for _, s := range slices.Backward(c.Shards[:at]) {
+		if again(s) {
+			c.Notes = append(c.Notes, fmt.Sprintf("%s holds nothing that %s does not: it is left out", s.Name, whole))
+			continue
+		}
+		kept = append([]*Shard{s}, kept...)
+	}
+	c.Shards = kept
 }
 
 // OpenFiles opens the named files as one checkpoint, in this order.

@@ -61,6 +61,10 @@ func TestOpen(t *testing.T) {
 		"index: absolute":          {files: map[string][]byte{indexName: []byte(`{"weight_map":{"a":"/etc/x"}}`)}, want: "is not a plain path", fails: true},
 		"index: drive":             {files: map[string][]byte{indexName: []byte(`{"weight_map":{"a":"C:x"}}`)}, want: "holds the character ':'", fails: true},
 		"index: not JSON":          {files: map[string][]byte{indexName: []byte(`weight_map`)}, want: "not valid JSON", fails: true},
+		"variant":                  {files: map[string][]byte{"model.fp16.safetensors": shard("a", "b"), "model.safetensors": shard("a", "b", "c")}, want: "model.safetensors/a model.safetensors/b model.safetensors/c"},
+		"more than variant":        {files: map[string][]byte{"model.fp16.safetensors": shard("a", "d"), "model.safetensors": shard("a", "b")}, want: "it also stands in", fails: true},
+		"later variant":            {files: map[string][]byte{"model.safetensors": shard("a"), "model_2.safetensors": shard("a")}, want: "it also stands in", fails: true},
+		"beside the whole":         {files: map[string][]byte{"model-mtp.safetensors": shard("z"), "model.safetensors": shard("a")}, want: "model-mtp.safetensors/z model.safetensors/a"},
 		"tensor in two parts":      {files: map[string][]byte{"model-1.safetensors": shard("a"), "model-2.safetensors": shard("a")}, want: `model-2.safetensors: tensor "a": it also stands in "model-1.safetensors"`, fails: true},
 		"damaged part":             {files: map[string][]byte{"model-1.safetensors": shard("a"), "model-2.safetensors": {1}}, want: "model-2.safetensors: the file has 1 bytes", fails: true},
 		"nothing":                  {files: map[string][]byte{"pytorch_model.bin": {1}, "config.json": {1}}, want: "only pytorch_model.bin", fails: true},
@@ -86,7 +90,7 @@ func TestOpen(t *testing.T) {
 		if strings.Join(got, " ") != c.want {
 			t.Errorf("%s: %v, want %s", name, got, c.want)
 		}
-		if (len(c2.Notes) > 0) != (name == "index names another part") || c2.Bytes() != int64(len(got)) {
+		if (len(c2.Notes) > 0) != (name == "index names another part" || name == "variant") || c2.Bytes() != int64(len(got)) {
 			t.Errorf("%s: notes %v, %d bytes", name, c2.Notes, c2.Bytes())
 		}
 		if err := c2.Close(); err != nil {
