@@ -154,6 +154,7 @@ func (a *added) index(n normalizer) error {
 			}
 		}
 		if s.text == "" {
+			// The library finds such a token between characters and inside them, and fails there.
 			return &fault.Unsupported{On: "added_tokens", Says: fmt.Sprintf("the normalizer leaves nothing of %q", t.Content)}
 		}
 		texts[set], ids[set] = append(texts[set], s.text), append(ids[set], a.ids[t.Content])
@@ -170,12 +171,12 @@ func newTokenSet(texts []string, ids []int32) tokenSet {
 }
 
 // extract cuts the tokens of a set out of a piece.
-func (a *added) extract(set *tokenSet, s span, to []span) []span {
+func (a *added) extract(set *tokenSet, s span, to []span) ([]span, error) {
 	if set.find == nil {
 		if s.text != "" {
-			to = append(to, s)
+			to = append(to, s.cut(0, len(s.text))) // cutting sets where the piece begins in the input
 		}
-		return to
+		return to, nil
 	}
 	done := 0
 	emit := func(lo, hi int, id int32) {
@@ -201,6 +202,9 @@ func (a *added) extract(set *tokenSet, s span, to []span) []span {
 		if t.RStrip {
 			hi = blanksAfter(s.text, hi)
 		}
+		if lo > hi {
+			return to, &fault.Invalid{On: "added_tokens", Says: fmt.Sprintf("%q stands within the blanks that the token before it takes along", t.Content)}
+		}
 		if done < lo {
 			emit(done, lo, -1)
 		}
@@ -208,7 +212,7 @@ func (a *added) extract(set *tokenSet, s span, to []span) []span {
 		done = hi
 	}
 	emit(done, len(s.text), -1)
-	return to
+	return to, nil
 }
 
 func alone(text string, lo, hi int) bool {

@@ -217,7 +217,10 @@ func (t *Tokenizer) words(text string) ([]span, error) {
 	if text == "" {
 		return nil, nil
 	}
-	pieces := t.added.extract(&t.added.plain, span{text: text, tracked: t.tracked, id: -1}, nil)
+	pieces, err := t.added.extract(&t.added.plain, span{text: text, tracked: t.tracked, id: -1}, nil)
+	if err != nil {
+		return nil, err
+	}
 	var next []span
 	for _, p := range pieces {
 		if p.id >= 0 {
@@ -229,11 +232,12 @@ func (t *Tokenizer) words(text string) ([]span, error) {
 				return nil, err
 			}
 		}
-		next = t.added.extract(&t.added.normal, p, next)
+		if next, err = t.added.extract(&t.added.normal, p, next); err != nil {
+			return nil, err
+		}
 	}
 	pieces = next
 	var scratch []match
-	var err error
 	for _, s := range t.splitters {
 		out := make([]span, 0, len(pieces)+8)
 		for _, p := range pieces {

@@ -183,20 +183,20 @@ func (m *unigram) forward(word string, c *cache) error {
 		if budget < 0 {
 			return &fault.Invalid{On: "text", Says: fmt.Sprintf("a word of %d bytes takes more than %d steps", len(word), searchBudget*(len(word)+64))}
 		}
-		if !single {
-			if m.unk < 0 {
-				return noUnknown("unk_id")
-			}
-			reach(&c.cells[at+size], base+m.least-unknownPenalty, at, m.unk)
+		if !single && reach(&c.cells[at+size], base+m.least-unknownPenalty, at, m.unk) && m.unk < 0 {
+			return noUnknown("unk_id")
 		}
 	}
 	return nil
 }
 
-func reach(to *cell, score float64, from int, id int32) {
-	if to.from < 0 || score > to.score {
+// reach offers a way to a place, and tells whether it is the best so far.
+func reach(to *cell, score float64, from int, id int32) bool {
+	better := to.from < 0 || score > to.score
+	if better {
 		*to = cell{score, int32(from), id}
 	}
+	return better
 }
 
 func (m *unigram) token(id int32) (string, bool) {

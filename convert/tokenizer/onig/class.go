@@ -109,7 +109,7 @@ func (p *parser) classChar() (r rune, set ucd.Ranges, ok bool) {
 	if !p.accept(`\`) {
 		return p.next(), nil, true
 	}
-	if s, ok := p.typeEscape(); ok {
+	if s, ok := p.typeEscape("onig:class"); ok {
 		return 0, s, false
 	}
 	switch {

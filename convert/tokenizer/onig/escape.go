@@ -14,7 +14,7 @@ var anchors = map[rune]anchor{'b': wordEdge, 'B': notWordEdge, 'A': textBegin, '
 
 // escape reads what follows a backslash outside a class.
 func (p *parser) escape() node {
-	if s, ok := p.typeEscape(); ok {
+	if s, ok := p.typeEscape("onig:esc"); ok {
 		return class(s)
 	}
 	r := p.next()
@@ -77,8 +77,9 @@ func (p *parser) reference() node {
 	return nil
 }
 
-// typeEscape reads \d \w \s \h, their negations and \p{...}, if that is what comes.
-func (p *parser) typeEscape() (ucd.Ranges, bool) {
+// typeEscape reads \d \w \s \h, their negations and \p{...}, if that is what comes. family tells the sets that hold
+// alone from those that hold in a class: a lone \w takes some of Latin-1 that [\w] does not.
+func (p *parser) typeEscape(family string) (ucd.Ranges, bool) {
 	if !p.more() {
 		return nil, false
 	}
@@ -86,7 +87,7 @@ func (p *parser) typeEscape() (ucd.Ranges, bool) {
 	switch c {
 	case 'd', 'w', 's', 'h', 'D', 'W', 'S', 'H':
 		p.pos++
-		s, _ := ucd.Named("onig:esc" + string(c|0x20))
+		s, _ := ucd.Named(family + string(c|0x20))
 		if c < 'a' {
 			s = s.Negate()
 		}

@@ -64,7 +64,9 @@ def properties(path):
     for n in "Alnum Alpha Blank Cntrl Digit Graph Lower Print Punct Space Upper XDigit Word ASCII".split():
         add("onig:posix" + n.lower(), removed("[[:%s:]]" % n.lower()))
         add("onig:" + n.lower(), removed(r"\p{%s}" % n))
-    for n, r in {"w": r"\w", "d": r"\d", "s": r"\s", "h": r"\h", "dot": r"."}.items(): add("onig:esc" + n, removed(r))
+    for n in "wdsh":  # alone and in a class: Oniguruma looks Latin-1 up in another table where \w stands alone
+        add("onig:esc" + n, removed("\\" + n))
+        add("onig:class" + n, removed("[\\" + n + "]"))
 
 def library():
     ws, dig, pun = P.WhitespaceSplit(), P.Digits(individual_digits=True), P.Punctuation("isolated")
