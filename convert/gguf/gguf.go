@@ -1,6 +1,12 @@
 // Package gguf reads and writes GGUF files: bytes only, no model knowledge.
 //
-// A Plan is complete before any weight is read: metadata, names, types, shapes and offsets, hence the exact size of the file.
+// A Plan is complete before any weight is read: metadata, names, types, shapes and offsets, hence the exact size of the
+// file. Layout makes one, WriteHeader writes what stands before the weights, Read gives it back from a file.
+//
+// Held by tests:
+//   - The header is gguf-py's, byte for byte (TestLayoutEqualsReference).
+//   - A value that was read is written as the same kind and bytes (FuzzRead).
+//   - No count in a file costs memory before its bytes are there (TestMemoryStaysBelowTheFile).
 package gguf
 
 import "strconv"

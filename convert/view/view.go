@@ -1,10 +1,27 @@
 // Package view makes tensors out of tensors without reading them.
 //
-// Held by tests, not by the compiler:
-//   - ReadRows allocates nothing that grows with the tensor.
-//   - Many goroutines may read one view.
+// An operation takes tensors and gives one whose rows are made when they are asked for:
 //
-// Price: an operation that needs whole columns has to tile, and states its bound.
+//	choose rows       Slice Rows Split Index Gather Concat Stack PadRows Rotary Regroup Permute
+//	cut rows anew     Columns Reshape Squeeze Unsqueeze Transpose
+//	compute           Cast Scale Divide AddScalar Negate Exp Map MapRows MapInts Zip
+//	make              FromFile FromReader Values Zeros Deferred
+//
+// Choosing rows costs a read a run of rows, computing costs a pass over the rows asked for. What is missing is a
+// RowReader of one's own (RowFunc) over other tensors: dequantization of several stored tensors into one is that.
+// Sums over whole tensors go through Each, in Deferred where a tensor depends on them.
+//
+// Held by tests, not by the compiler:
+//   - Every operation yields what a naive one on whole arrays yields, alone and in chains (TestOperationsEqualNaive).
+//   - ReadRows allocates nothing that grows with the tensor (TestReadAllocationsAreBounded).
+//   - Many goroutines may read one view.
+//   - A shape that does not fit is an error with the tensor's name (*fault.Invalid), never a panic.
+//
+// Memory: an operation holds chunk bytes (256 KiB) of source rows while ReadRows runs, or one row where a row is larger,
+// and as much again in float32 where it computes; in a chain each operation holds its own.
+//
+// Price: an operation that needs whole columns has to tile, and states its bound: Transpose, and Permute where it moves
+// the last dimension.
 package view
 
 import (
