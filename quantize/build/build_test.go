@@ -242,7 +242,7 @@ func TestQuietNaNs(t *testing.T) {
 	}
 }
 
-// Every BF16 value in every place of a word is told from a NaN.
+// Every BF16 value in every kind of place of a word is told from a NaN.
 func TestHasNaN(t *testing.T) {
 	b := make([]byte, 70)
 	for _, at := range []int{0, 2, 4, 6, 24, 30, 32, 62, 64, 66, 68} { // words, the places in them, and the rest
@@ -253,6 +253,26 @@ func TestHasNaN(t *testing.T) {
 			}
 		}
 		clear(b)
+	}
+}
+
+func TestFirstNotFinite(t *testing.T) {
+	v := make([]float32, 37)
+	for i := range v {
+		v[i] = math.MaxFloat32
+	}
+	for i := range v {
+		for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1)), math.Float32frombits(0xFF800001)} {
+			old := v[i]
+			v[i] = bad
+			if got := notFinite(v); got != i {
+				t.Errorf("%v at %d is found at %d", bad, i, got)
+			}
+			v[i] = old
+		}
+	}
+	if got := notFinite(v); got != -1 {
+		t.Errorf("found at %d where all are finite", got)
 	}
 }
 
