@@ -212,9 +212,11 @@ func (a *archive) stored(f *zip.File, name string) (start, size int64, err error
 	if f == nil {
 		return 0, 0, invalid("the ZIP archive has no %.200q", name)
 	}
+	// A compressed entry could claim any size and cannot be read at an offset.
 	if f.Method != zip.Store || f.Flags&1 != 0 || f.CompressedSize64 != f.UncompressedSize64 {
 		return 0, 0, &fault.Unsupported{Says: fmt.Sprintf("the ZIP entry %.200q is compressed or encrypted; torch stores its entries", f.Name)}
 	}
+	// The local header is read for it: its extra field, with which torch aligns data to 64 bytes, is not in the directory.
 	start, err = f.DataOffset()
 	if err != nil {
 		return 0, 0, &fault.Invalid{Says: fmt.Sprintf("the ZIP entry %.200q cannot be found", f.Name), Err: err}
@@ -250,6 +252,7 @@ func (a *archive) legacy() (any, error) {
 			return nil, invalid("its first pickle is %s, not the mark of a PyTorch file", kind(v))
 		}
 	}
+	// The number never changed while this layout was written.
 	if v, ok := parts[1].(int64); !ok || v != 1001 {
 		return nil, &fault.Unsupported{Says: fmt.Sprintf("the protocol is %s instead of 1001", kind(parts[1]))}
 	}
@@ -258,6 +261,7 @@ func (a *archive) legacy() (any, error) {
 			return nil, &fault.Unsupported{Says: "it was written on a big-endian machine; little-endian files are read"}
 		}
 	}
+	// In the order of the data, which is that of Python's sorting of the keys as texts.
 	keys, ok := parts[4].(*list)
 	if !ok {
 		return nil, invalid("the keys of its storages are %s", kind(parts[4]))
@@ -280,6 +284,7 @@ func (a *archive) place(keys []any, at int64) error {
 		if err := readFull(a.r, word[:], at); err != nil {
 			return err
 		}
+		// The count stands twice in the file. Where the two differ, every later storage would be misplaced.
 		if n := binary.LittleEndian.Uint64(word[:]); n != uint64(s.numel) {
 			return invalid("storage %.40q has %d elements in the data, %d in the pickle", key, n, s.numel)
 		}

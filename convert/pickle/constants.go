@@ -60,6 +60,7 @@ func (m *machine) integer(n int64) (any, error) {
 	}
 	var w [8]byte
 	copy(w[:], b)
+	// BININT alone is signed.
 	v := int64(binary.LittleEndian.Uint64(w[:]))
 	if n == 4 {
 		v = int64(int32(v))
@@ -93,6 +94,7 @@ func (m *machine) long() (any, error) {
 	if len(b) > maxLong {
 		return nil, m.fail("an integer of %d bytes, the limit is %d", len(b), maxLong)
 	}
+	// Sign extension: the top bit of the last byte is the sign.
 	if len(b) <= 8 {
 		v := int64(0)
 		for i, c := range b {

@@ -68,17 +68,20 @@ func (m *machine) refuse(format string, args ...any) error {
 
 // step executes one opcode. The opcodes are those of Python's pickletools.py.
 func (m *machine) step(op byte) error {
+	// Constants are most of a pickle; what is no constant changes the stack, the memo or a container.
 	if handled, err := m.constant(op); handled || err != nil {
 		return err
 	}
 	switch op {
 	case 0x80: // PROTO
+		// Protocol 2 is what torch writes; 3 to 5 differ in opcodes that are known here or refused one by one.
 		v, err := m.byte()
 		if err == nil && v > 5 {
 			err = m.fail("protocol %d, up to 5 are known", v)
 		}
 		return err
 	case 0x95: // FRAME
+		// The length of a frame is for readers that read ahead.
 		_, err := m.bytes(8)
 		return err
 	case '(':
@@ -104,6 +107,7 @@ func (m *machine) step(op byte) error {
 		// GLOBAL, STACK_GLOBAL
 	case 'c', 0x93:
 		return m.global(op)
+		// Making an object of a class with arguments is, for the classes that are known, a call.
 	case 'R', 0x81: // REDUCE, NEWOBJ
 		return m.reduce()
 	case 'b': // BUILD
@@ -168,6 +172,7 @@ func (m *machine) tuple(op byte) error {
 		}
 		return m.push(tuple(items))
 	}
+	// The opcodes for one, two and three values follow each other.
 	n := int(op - 0x84)
 	items := make(tuple, n)
 	for i := n - 1; i >= 0; i-- {
@@ -227,6 +232,7 @@ func (m *machine) global(op byte) error {
 			g.name, err = m.line()
 		}
 	} else {
+		// Names from the stack may be any objects; those of a line are always texts.
 		var name, module any
 		if name, err = m.pop(); err == nil {
 			module, err = m.pop()

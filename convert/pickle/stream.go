@@ -23,6 +23,7 @@ func (m *machine) byte() (byte, error) {
 
 // bytes reads n bytes, in pieces, so that a length without its bytes costs nothing.
 func (m *machine) bytes(n int64) ([]byte, error) {
+	// Before any memory is asked for.
 	if n > MaxPickle-m.at {
 		return nil, m.fail("%d more bytes, a pickle has at most %d", n, MaxPickle)
 	}
@@ -55,6 +56,7 @@ func (m *machine) counted(n int64) ([]byte, error) {
 	}
 	var w [8]byte
 	copy(w[:], b)
+	// Compared as an unsigned number: 2^63 and above must not turn negative.
 	size := binary.LittleEndian.Uint64(w[:])
 	if size > MaxPickle {
 		return nil, m.fail("%d more bytes, a pickle has at most %d", size, MaxPickle)

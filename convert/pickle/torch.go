@@ -77,6 +77,7 @@ func known(g global) bool {
 
 // reduce calls the function below its arguments.
 func (m *machine) reduce() error {
+	// The arguments stand on top of the function.
 	args, err := m.pop()
 	if err != nil {
 		return err
@@ -138,6 +139,7 @@ func (m *machine) newDict(args tuple) (any, error) {
 	if len(args) == 0 {
 		return d, nil
 	}
+	// A list that is used for many dictionaries is copied for each: the copies count as objects.
 	pairs, ok := args[0].(*list)
 	if !ok || len(args) > 1 {
 		return nil, m.fail("an OrderedDict of %s", kind(args[0]))
@@ -210,6 +212,7 @@ func (m *machine) tensor(g global, args tuple) (any, error) {
 	if t.dtype == safetensors.Unknown {
 		return nil, m.fail("a tensor of an untyped storage without an element type")
 	}
+	// All four are checked together: a file in which one is wrong is not worth telling them apart.
 	var okShape, okStrides bool
 	t.offset, ok = args[1].(int64)
 	t.shape, okShape = naturals(args[2])
@@ -261,6 +264,7 @@ func (t *tensor) check() string {
 	// The largest index that any element has, in steps that cannot overflow.
 	last := t.offset
 	for i, n := range t.shape {
+		// A dimension of size 1 is never stepped along: torch leaves any stride there.
 		if step := t.strides[i]; n > 1 {
 			if step > (math.MaxInt64-last)/(n-1) {
 				return fmt.Sprintf("shape %v with strides %v, which end beyond 2^63", t.shape, t.strides)
@@ -273,6 +277,7 @@ func (t *tensor) check() string {
 	if t.storage.dtype == safetensors.Unknown {
 		has /= t.dtype.Size()
 	}
+	// This is the check that keeps a tensor from reading another's weights or what stands behind the file's data.
 	if last >= has {
 		return fmt.Sprintf("shape %v with strides %v at offset %d, whose last element %d lies outside of a storage of %d", t.shape, t.strides, t.offset, last, has)
 	}

@@ -80,6 +80,7 @@ func OpenFamily(src fs.FS, family string) (*Checkpoint, error) {
 	}
 	c := &Checkpoint{}
 	var weights map[string]string
+	// Mistral's own layout has no index that its tools, or the reference, would read.
 	if family == Model {
 		if weights, err = c.index(src, family+".safetensors.index.json"); err != nil {
 			return nil, err
@@ -160,6 +161,7 @@ func (c *Checkpoint) Lookup(name string) (Tensor, bool) {
 // Bytes is the size of all tensors together.
 func (c *Checkpoint) Bytes() int64 {
 	var n int64
+	// Empty without tensors; headers have bounded every size, so the sum cannot overflow for files that exist.
 	for i := range c.tensors {
 		n += c.tensors[i].Size
 	}
@@ -191,6 +193,7 @@ func (c *Checkpoint) add(src fs.FS, name string) error {
 	if err != nil {
 		return err
 	}
+	// Reading at an offset is what makes views safe for many goroutines: no file position is shared.
 	r, ok := f.(io.ReaderAt)
 	if !ok {
 		return bad(name, "", "its source cannot read at an offset")
@@ -206,6 +209,7 @@ func (c *Checkpoint) add(src fs.FS, name string) error {
 // join lists the tensors of all shards and compares them with the index, if there is one.
 func (c *Checkpoint) join(weights map[string]string) error {
 	total := 0
+	// Counted first, so that the list and the map are made once in their final size.
 	for _, s := range c.Shards {
 		total += len(s.Header.Entries)
 	}
@@ -270,6 +274,7 @@ func (c *Checkpoint) extra(weights map[string]string) error {
 }
 
 // partNames lists the root's files "family*.safetensors", sorted.
+// A folder that carries the right name is no part.
 func partNames(src fs.FS, family string) ([]string, error) {
 	list, err := fs.ReadDir(src, ".")
 	if err != nil {

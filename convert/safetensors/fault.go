@@ -35,6 +35,7 @@ func (e *FormatError) Hint() string {
 // Unwrap gives the cause.
 func (e *FormatError) Unwrap() error { return e.Err }
 
+// bad makes the error; parser.fail adds the file and the tensor that are being read.
 func bad(file, tensor, format string, args ...any) *FormatError {
 	return &FormatError{File: file, Tensor: tensor, Says: fmt.Sprintf(format, args...)}
 }

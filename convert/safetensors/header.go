@@ -42,11 +42,13 @@ func ReadHeader(file string, r io.ReaderAt, size int64) (*Header, error) {
 	if size < 8 {
 		return nil, bad(file, "", "the file has %d bytes, the format needs at least 8", size)
 	}
+	// Little-endian, as everything in the format.
 	var word [8]byte
 	if _, err := r.ReadAt(word[:], 0); err != nil {
 		return nil, readFailed(file, err)
 	}
 	n := binary.LittleEndian.Uint64(word[:])
+	// Both bounds come before anything is read or made: a file of 8 bytes may claim any length.
 	switch {
 	case n > MaxHeader:
 		return nil, bad(file, "", "the header claims %d bytes, the limit is %d", n, MaxHeader)
@@ -93,6 +95,7 @@ func (h *Header) check(file string, size int64) error {
 		switch {
 		case x.Offset != y.Offset:
 			return cmpInt(x.Offset, y.Offset)
+			// Sizes are compared, since an empty tensor has the offset of a neighbour and must be sorted before it.
 		case x.Size != y.Size: // an empty tensor stands before the one that begins where it ends
 			return cmpInt(x.Size, y.Size)
 		}
@@ -111,6 +114,7 @@ func (h *Header) check(file string, size int64) error {
 		end, last = e.Offset+e.Size, e.Name
 		e.Offset += h.DataOffset
 	}
+	// Bytes behind the last tensor are where a second file, or a half-finished download, would show.
 	if data := size - h.DataOffset; end != data {
 		return bad(file, "", "the tensors end at byte %d of the data, the file holds %d", end, data)
 	}

@@ -29,12 +29,14 @@ func (c *Checkpoint) index(src fs.FS, name string) (map[string]string, error) {
 // ReadIndex reads an index file (model.safetensors.index.json or pytorch_model.bin.index.json): tensor -> name of its part.
 // Parts are plain names in the index's own folder: a path that leads elsewhere is refused. Errors are *FormatError.
 func ReadIndex(file string, r io.Reader) (map[string]string, error) {
+	// A reader, not a file: its length is not known, so the bound is put on what is read.
 	limited := &io.LimitedReader{R: r, N: MaxIndex}
 	p := &parser{file: file, dec: json.NewDecoder(&utf8Reader{r: limited})}
 	p.dec.UseNumber()
 	if err := p.open('{', "the index"); err != nil {
 		return nil, err
 	}
+	// Other keys (metadata with total_size, which is often wrong) decide nothing and are skipped.
 	var weights map[string]string
 	err := p.members(func(key string) error {
 		if key != "weight_map" {
@@ -95,6 +97,7 @@ func partName(s string) error {
 	if !fs.ValidPath(s) || s == "." {
 		return errors.New("is not a plain path below the checkpoint's folder")
 	}
+	// fs.ValidPath knows slashes only.
 	for _, r := range s {
 		if r == '\\' || r == ':' || r < ' ' {
 			return fmt.Errorf("holds the character %q", r)

@@ -22,6 +22,7 @@ func (p *parser) fail(format string, args ...any) error {
 }
 
 // token is the next token; the end of the header inside a value is an error.
+// The error of the UTF-8 reader passes through encoding/json as it is and is shown as the cause.
 func (p *parser) token() (json.Token, error) {
 	t, err := p.dec.Token()
 	if err == nil {
@@ -49,6 +50,7 @@ func (p *parser) open(d json.Delim, what string) error {
 }
 
 // members calls visit for each key of an object whose "{" has been read, and reads its "}".
+// The callback must read exactly the value that belongs to its key; what it leaves would be taken for the next key.
 func (p *parser) members(visit func(key string) error) error {
 	for p.dec.More() {
 		t, err := p.token()
@@ -128,6 +130,7 @@ func (p *parser) entry(name string) (Entry, error) {
 	if err := p.open('{', "its entry"); err != nil {
 		return e, err
 	}
+	// The three keys may stand in any order, each once: the list of those seen is short enough to search.
 	var ends []int64
 	var fields []string
 	err := p.members(func(key string) (err error) {
@@ -220,6 +223,7 @@ func (p *parser) numbers(what string, most int) ([]int64, error) {
 		if !ok {
 			return nil, p.fail("%s must hold numbers, found %s", what, kind(t))
 		}
+		// Text to integer without a float in between: 2^53 + 1 must stay what it is.
 		n, err := strconv.ParseInt(string(s), 10, 64)
 		if err != nil || n < 0 {
 			return nil, p.fail("%s holds %.40s, want whole numbers from 0 to 2^63-1", what, s)
