@@ -8,10 +8,12 @@ import (
 	"io/fs"
 	"maps"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 
 	"quern/convert"
 	"quern/convert/arch"
@@ -21,8 +23,28 @@ import (
 	"quern/quantize/kernel"
 )
 
-// corpus is the recorded cases, unpacked once.
-var corpus = sync.OnceValues(func() (fs.FS, error) { return conformance.OpenBundle("testdata/cases.tar.zst") })
+// corpus is the recorded cases, unpacked once: the common ones and, on top, those of the project's own, which use the same
+// tokenizers. A case of the same name in two bundles is a mistake.
+var corpus = sync.OnceValues(func() (fs.FS, error) {
+	own, err := filepath.Glob("testdata/own-*.tar.zst")
+	if err != nil {
+		return nil, err
+	}
+	all := fstest.MapFS{}
+	for _, name := range append([]string{"testdata/cases.tar.zst"}, own...) {
+		tree, err := conformance.OpenBundle(name)
+		if err != nil {
+			return nil, err
+		}
+		for file, data := range tree.(fstest.MapFS) {
+			if all[file] != nil {
+				return nil, fmt.Errorf("%s: %s is in another bundle too", name, file)
+			}
+			all[file] = data
+		}
+	}
+	return all, nil
+})
 
 // options reads a run's arguments as the reference's command line. ok is false for what another test covers.
 func options(c *conformance.Case, src fs.FS, args []string) (o convert.Options, ok bool, err error) {
