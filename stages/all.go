@@ -33,3 +33,6 @@ var Build = []pipeline.Stage[job.State]{plan.Stage{}, pull.Stage{}, build.Stage{
 
 // Plan is everything that Prepare would decide.
 var Plan = []pipeline.Stage[job.State]{plan.Stage{Only: true}}
+
+// Copy writes files that were planned from other files: parts, a merged model, edited metadata.
+var Copy = []pipeline.Stage[job.State]{build.Stage{}}

@@ -78,7 +78,7 @@ func convertCommand() *cli.Command {
 			&cli.StringFlag{Name: "type", Value: "auto", Usage: "`TYPE`: auto, f32, f16, bf16, q8_0, tq1_0, tq2_0"},
 			outFlag(), dryRunFlag(), forceFlag(),
 			&cli.BoolFlag{Name: "vocab-only", Usage: "a file without tensors"},
-		}, convertFlags(), workFlags(), hubFlags()),
+		}, convertFlags(), splitFlags(), workFlags(), hubFlags()),
 		Action: action(1, 1, convertModel),
 	}
 }
@@ -94,6 +94,9 @@ func convertModel(ctx context.Context, c *cli.Context, o *output) error {
 	}
 	if src.Kind == source.GGUF {
 		return usagef("`quern quantize` reads GGUF files", "%s is a GGUF file already", s.Model)
+	}
+	if s.Split, err = splitting(c); err != nil {
+		return err
 	}
 	s.Make = job.Converted
 	return runStages(ctx, c, o, s, stages.Convert)

@@ -16,6 +16,7 @@ func commands() []*cli.Command {
 		prepareCommand(), planCommand(),
 		pullCommand(), convertCommand(), quantizeCommand(), smokeCommand(), benchCommand(), qualityCommand(),
 		inspectCommand(), tokenizeCommand(), verifyCommand(), recordsCommand(), machineCommand(), archsCommand(),
+		splitCommand(), mergeCommand(),
 		runtimeCommand(), completionCommand(), workerCommand(),
 	}
 }

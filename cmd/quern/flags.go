@@ -10,6 +10,7 @@ import (
 
 	"quern/convert"
 	"quern/convert/arch"
+	"quern/convert/gguf"
 	"quern/hfclient"
 	"quern/quantize/llamacpp"
 	"quern/quantize/policy"
@@ -70,6 +71,30 @@ func convertFlags() []cli.Flag {
 		&cli.StringFlag{Name: "target-model-dir", Usage: "`DIR` of the model that a draft was made for", Category: cat},
 		&cli.BoolFlag{Name: "sentence-transformers-dense-modules", Usage: "take the dense modules too", Category: cat},
 	}
+}
+
+func splitFlags() []cli.Flag {
+	const cat = "Parts"
+	return []cli.Flag{
+		&cli.IntFlag{Name: "split-max-tensors", Usage: "at most `N` tensors a part", Category: cat},
+		&cli.StringFlag{Name: "split-max-size", Usage: "at most `SIZE` of tensors a part, such as 4G", Category: cat},
+		&cli.BoolFlag{Name: "no-tensor-first-split", Usage: "the first part holds the metadata alone", Category: cat},
+	}
+}
+
+func splitting(c *cli.Context) (gguf.Splitting, error) {
+	s := gguf.Splitting{MaxTensors: c.Int("split-max-tensors"), EmptyFirst: c.Bool("no-tensor-first-split")}
+	if s.MaxTensors < 0 {
+		return s, usagef("", "--split-max-tensors takes a positive number")
+	}
+	if v := c.String("split-max-size"); v != "" && v != "0" {
+		n, err := parseBytes(v)
+		if err != nil {
+			return s, usagef("write a size such as 500M or 4G", "--split-max-size %q is not a size", v)
+		}
+		s.MaxBytes = n
+	}
+	return s, nil
 }
 
 func convertOptions(c *cli.Context) (convert.Options, error) {

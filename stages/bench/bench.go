@@ -71,8 +71,9 @@ type Report struct {
 	Model       *llamacpp.Model   `json:"-"`
 	System      llamacpp.System   `json:"system"`
 	LoadSeconds float64           `json:"load_seconds"`
-	PeakRSS     int64             `json:"peak_rss"` // of the child, bytes
-	Buffers     []llamacpp.Buffer `json:"buffers"`  // by device and use, of the largest test
+	PeakRSS     int64             `json:"peak_rss"`          // of the child, bytes
+	Buffers     []llamacpp.Buffer `json:"buffers"`           // by device and use, of the largest test
+	Skipped     []string          `json:"skipped,omitempty"` // tests that the model cannot run, each with its reason
 }
 
 // Result is one test.
@@ -156,8 +157,9 @@ func Measure(ctx context.Context, child *llamacpp.Child, o Options) (*Report, er
 	r := &Report{Model: m, System: child.System, LoadSeconds: m.LoadSeconds}
 	largest := -1
 	for _, t := range o.Tests {
-		if t.Generate > 0 && !m.Decoder {
-			continue // an encoder generates nothing
+		if why := impossible(t, m); why != "" {
+			r.Skipped = append(r.Skipped, t.String()+": "+why)
+			continue
 		}
 		res, buffers, err := measure(ctx, child, m.Slot, t, o)
 		if err != nil {
@@ -173,6 +175,17 @@ func Measure(ctx context.Context, child *llamacpp.Child, o Options) (*Report, er
 		r.PeakRSS = u.PeakRSS
 	}
 	return r, nil
+}
+
+// impossible tells why a model cannot run a test, or is "".
+func impossible(t Test, m *llamacpp.Model) string {
+	if t.Generate > 0 && (!m.Decoder || !m.Causal) {
+		return "an encoder generates nothing"
+	}
+	if n := t.Prompt + t.Generate + t.Depth; m.Positions > 0 && n > m.Positions {
+		return fmt.Sprintf("%d tokens, the model has positions for %d", n, m.Positions)
+	}
+	return ""
 }
 
 // measure repeats one test until its mean is known well enough, or it was repeated often enough.

@@ -95,3 +95,22 @@ func TestSummary(t *testing.T) {
 		t.Error("a busy result does not make the report busy")
 	}
 }
+
+// A model that has no more positions, and one that does not generate, are asked for what they can do.
+func TestImpossible(t *testing.T) {
+	gpt2 := &llamacpp.Model{Decoder: true, Causal: true, Positions: 1024}
+	bert := &llamacpp.Model{Decoder: true, Positions: 512}
+	for _, c := range []struct {
+		test  bench.Test
+		model *llamacpp.Model
+		can   bool
+	}{
+		{bench.Test{Prompt: 512}, gpt2, true}, {bench.Test{Generate: 128, Depth: 896}, gpt2, true}, {bench.Test{Generate: 128, Depth: 897}, gpt2, false},
+		{bench.Test{Prompt: 512}, bert, true}, {bench.Test{Generate: 1}, bert, false},
+		{bench.Test{Prompt: 4096, Depth: 4096}, &llamacpp.Model{Decoder: true, Causal: true}, true},
+	} {
+		if why := bench.Impossible(c.test, c.model); (why == "") != c.can {
+			t.Errorf("%s: %q", c.test, why)
+		}
+	}
+}

@@ -29,9 +29,12 @@ func jobs(s *job.State) ([]build.Job, []io.Closer, error) {
 	file := 0
 	for _, a := range s.Files {
 		var err error
-		if a.Policy == nil {
+		switch {
+		case a.Copies != nil:
+			err = c.copied(a, file)
+		case a.Policy == nil:
 			err = c.converted(a, file)
-		} else {
+		default:
 			err = c.quantized(a, file)
 		}
 		if err != nil {
@@ -53,9 +56,32 @@ type collector struct {
 // converted adds the targets of the converter's own file: source rows to the output's type, without a stop in between.
 func (c *collector) converted(a *job.Artifact, file int) error {
 	m := a.Model
-	for i, o := range m.Plan.Outputs {
-		t := build.Target{File: file, Type: o.Type, Offset: m.Plan.DataOffset + o.Offset, Copy: m.Raw[i]}
-		c.add(reading{index: i, raw: m.Raw[i]}, m.Sources[i], t)
+	for pi, p := range a.Plans {
+		for i, o := range p.Outputs {
+			src := a.Firsts[pi] + i
+			t := build.Target{File: file + pi, Type: o.Type, Offset: p.DataOffset + o.Offset, Copy: m.Raw[src]}
+			c.add(reading{index: src, raw: m.Raw[src]}, m.Sources[src], t)
+		}
+	}
+	return nil
+}
+
+// copied adds tensors of a GGUF source that pass unchanged.
+func (c *collector) copied(a *job.Artifact, file int) error {
+	for pi, p := range a.Plans {
+		for i, o := range p.Outputs {
+			ref := a.Copies[a.Firsts[pi]+i]
+			from, err := c.part(ref.Part)
+			if err != nil {
+				return err
+			}
+			src := c.s.Parts[ref.Part]
+			t, err := c.stored(src.Outputs[ref.Index], from, src.DataOffset, true)
+			if err != nil {
+				return err
+			}
+			c.add(reading{part: ref.Part, index: ref.Index, raw: true}, t, build.Target{File: file + pi, Type: o.Type, Offset: p.DataOffset + o.Offset, Copy: true})
+		}
 	}
 	return nil
 }

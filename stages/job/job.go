@@ -31,6 +31,7 @@ type Request struct {
 	Force   bool   // write over a file that is there and differs
 	NoSmoke bool
 	NoBench bool
+	Split   gguf.Splitting
 	Stream  bool // convert from the Hub without keeping the source
 	Make    Make
 }
@@ -84,6 +85,8 @@ type Artifact struct {
 	Type    string         // Q4_K_M, BF16, ...
 	Path    string         // of the only file, or of the first part
 	Paths   []string       // of all parts
+	Copies  []Ref          // for each tensor of all parts, the tensor of the GGUF source that passes unchanged; nil otherwise
+	Firsts  []int          // of each part: the index of its first tensor among all
 	Plans   []gguf.Plan    // of each part
 	Model   *convert.Model // the conversion whose tensors these are; nil when the source is GGUF
 	Policy  *policy.Output // nil when the converter's own file is written
@@ -95,6 +98,19 @@ type Artifact struct {
 	Bench   any      // bench: its report
 	Receipt string   // record: path
 }
+
+// SetParts makes the artifact consist of the parts.
+func (a *Artifact) SetParts(parts []gguf.Part) {
+	a.Plans, a.Firsts, a.Bytes = nil, nil, 0
+	for _, p := range parts {
+		a.Plans = append(a.Plans, p.Plan)
+		a.Firsts = append(a.Firsts, p.First)
+		a.Bytes += p.FileSize
+	}
+}
+
+// Ref is a tensor of a GGUF source.
+type Ref struct{ Part, Index int }
 
 // Elements is the number of weights.
 func (a *Artifact) Elements() int64 {

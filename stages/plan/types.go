@@ -111,6 +111,7 @@ func artifact(ctx context.Context, s *job.State, name string) (*job.Artifact, er
 	a := &job.Artifact{Type: ft.String(), Policy: out, Model: s.Checked, Bytes: out.Size()}
 	for _, f := range out.Files {
 		a.Plans = append(a.Plans, f.Plan)
+		a.Firsts = append(a.Firsts, f.First)
 	}
 	return a, nil
 }
@@ -130,7 +131,13 @@ func converted(ctx context.Context, s *job.State, ft arch.FileType) (*job.Artifa
 		}
 		s.Close = append(s.Close, m.Close)
 	}
-	return &job.Artifact{Type: m.Type.Label(), Model: m, Plans: []gguf.Plan{m.Plan}, Bytes: m.Plan.FileSize}, nil
+	a := &job.Artifact{Type: m.Type.Label(), Model: m}
+	parts, err := m.Plan.Split(s.Split)
+	if err != nil {
+		return nil, err
+	}
+	a.SetParts(parts)
+	return a, nil
 }
 
 // OutputError says that the outputs cannot be named as asked. It is a usage error.

@@ -58,7 +58,7 @@ func (t *run) checkReranker() error {
 		if err != nil {
 			return err
 		}
-		texts = append(texts, append(append([]int32(nil), head...), ids...))
+		texts = append(texts, t.fit(append(append([]int32(nil), head...), ids...), 0))
 	}
 	_, v, err := t.child.Embed(t.ctx, llamacpp.EmbedArgs{ContextOptions: t.o.Context, Slot: t.model.Slot, Texts: texts, Pooling: "rank"})
 	if err != nil {
@@ -82,7 +82,7 @@ func (t *run) vectors(texts []string) (string, [][]float32, error) {
 		if err != nil {
 			return "", nil, err
 		}
-		ids = append(ids, e)
+		ids = append(ids, t.fit(e, 0))
 	}
 	return t.child.Embed(t.ctx, llamacpp.EmbedArgs{ContextOptions: t.o.Context, Slot: t.model.Slot, Texts: ids})
 }

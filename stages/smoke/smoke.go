@@ -173,7 +173,7 @@ func Try(ctx context.Context, child *llamacpp.Child, o Options) (*Report, error)
 	}
 	steps := t.generator()
 	switch {
-	case t.model.Pooling == "rank" || t.model.Classifier:
+	case t.model.Pooling == "rank" || t.model.Classifier && t.model.Pooling == "": // embedders may carry labels of their library too
 		steps = []func() error{t.checkTokens, t.checkReranker}
 	case t.embeds():
 		steps = []func() error{t.checkTokens, t.checkEmbedding}

@@ -79,6 +79,14 @@ func (t *run) encode(text string, special bool) ([]int32, error) {
 	return t.child.Tokenize(t.ctx, llamacpp.TokenizeArgs{Slot: t.model.Slot, Text: []byte(text), Special: special})
 }
 
+// fit cuts a text to what the model has learned positions for, less what is to come after it.
+func (t *run) fit(ids []int32, after int) []int32 {
+	if t.model.Positions == 0 {
+		return ids
+	}
+	return ids[:min(len(ids), max(1, t.model.Positions-after))]
+}
+
 // squeeze drops white space: decoders may add or take a blank at the ends.
 func squeeze(s string) string { return strings.Join(strings.Fields(s), " ") }
 
@@ -128,6 +136,7 @@ func (t *run) checkGeneration() error {
 	}
 	var runs []*llamacpp.Generation
 	for _, ids := range texts {
+		ids = t.fit(ids, generated+1)
 		o := t.o.Context
 		o.Context = len(ids) + generated + 1
 		g, err := t.child.Generate(t.ctx, llamacpp.GenerateArgs{ContextOptions: o, Slot: t.model.Slot, Tokens: ids, N: generated})
@@ -278,6 +287,7 @@ func (t *run) endByGeneration(next string) error {
 	if err != nil {
 		return err
 	}
+	ids = t.fit(ids, patience+1)
 	o := t.o.Context
 	o.Context = len(ids) + patience + 1
 	g, err := t.child.Generate(t.ctx, llamacpp.GenerateArgs{ContextOptions: o, Slot: t.model.Slot, Tokens: ids, N: patience})

@@ -1,0 +1,4 @@
+package bench
+
+// Impossible is for the tests of this package.
+var Impossible = impossible
