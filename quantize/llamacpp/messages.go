@@ -13,6 +13,8 @@ type System struct {
 	Version  string   `json:"version"`  // what llama_version answers
 	Features string   `json:"features"` // llama_print_system_info: instruction sets, OpenMP, Metal
 	Devices  []Device `json:"devices"`
+	Tensor   string   `json:"tensor,omitempty"` // "true" or "false": whether Metal uses the tensor units of M5 and later; "" without Metal
+	Notes    []string `json:"notes,omitempty"`  // what the backends wrote when they were loaded
 }
 
 // Device is a compute device that ggml sees.
@@ -42,6 +44,7 @@ type Model struct {
 	Params       uint64   `json:"params"`
 	Bytes        uint64   `json:"bytes"` // of all tensors
 	TrainContext int      `json:"train_context"`
+	Positions    int      `json:"positions"` // tokens for which the model has learned positions, beyond which it cannot go; 0: no such bound
 	Embedding    int      `json:"embedding"` // width of the output embedding
 	Layers       int      `json:"layers"`
 	Heads        int      `json:"heads"`

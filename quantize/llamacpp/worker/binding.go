@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
@@ -55,7 +56,9 @@ func (s *session) open(a llamacpp.OpenArgs) (any, error) {
 		return nil, &llamacpp.Error{Fault: llamacpp.Broken, Op: "load", On: a.Dir, Says: "there is no CPU backend for this processor", Next: "run `quern runtime install`"}
 	}
 	s.lib = b
-	return llamacpp.System{Version: version, Features: llama.PrintSystemInfo(), Devices: devices()}, nil
+	sys := llamacpp.System{Version: version, Features: llama.PrintSystemInfo(), Devices: devices(), Notes: s.log.all()}
+	sys.Tensor = metalFlag(sys.Notes, "has tensor")
+	return sys, nil
 }
 
 func bind(dir string) (*binding, error) {
@@ -82,6 +85,16 @@ func bind(dir string) (*binding, error) {
 		}
 	}
 	return b, nil
+}
+
+// metalFlag reads a property out of what Metal writes when it starts: "ggml_metal_device_init: has tensor = true".
+func metalFlag(notes []string, name string) string {
+	for _, l := range notes {
+		if _, rest, ok := strings.Cut(l, name); ok && strings.HasPrefix(strings.TrimSpace(rest), "=") {
+			return strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(rest), "="))
+		}
+	}
+	return ""
 }
 
 func devices() []llamacpp.Device {

@@ -28,6 +28,9 @@ const (
 // context gives the model's context for the options: the one at hand, cleared, or a new one with a thread pool of its
 // own that lives as long as it.
 func (s *session) context(m *model, key contextKey) (llama.Context, error) {
+	if m.bound > 0 && key.Context > m.bound {
+		return 0, fmt.Errorf("%d tokens: the model has positions for %d", key.Context, m.bound)
+	}
 	if m.ctx != 0 && m.made == key {
 		return m.ctx, clearMemory(m.ctx)
 	}

@@ -3,6 +3,7 @@ package worker
 import (
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -99,6 +100,13 @@ func (b *logBook) last() []string {
 	defer b.mu.Unlock()
 	ls := b.lines[min(b.marked, len(b.lines)):]
 	return append([]string(nil), ls[max(0, len(ls)-shownLines):]...)
+}
+
+// all are the lines so far, as many as are kept.
+func (b *logBook) all() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.lines)
 }
 
 // takeBuffers returns the buffers announced since the last call.

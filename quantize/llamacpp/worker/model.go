@@ -15,10 +15,15 @@ type model struct {
 	vocab   llama.Vocab
 	nVocab  int
 	encoder bool
+	bound   int // tokens for which there are learned positions; 0: no bound
 	ctx     llama.Context
 	made    contextKey // what ctx was made with
 	pool    threadPool
 }
+
+// learned are the architectures that look positions up in a table of the training context's length (src/models of
+// llama.cpp v0.5.0): a position beyond it aborts the process.
+var learned = map[string]bool{"bert": true, "gpt2": true, "mpt": true, "starcoder": true}
 
 func (m *model) free() {
 	m.freeContext()
@@ -112,6 +117,10 @@ func (s *session) describe(m *model, vocabOnly bool) *llamacpp.Model {
 		Pooling:  "", Causal: true,
 	}
 	info.Architecture, _ = llama.ModelMetaValStr(h, "general.architecture")
+	if learned[info.Architecture] {
+		m.bound = info.TrainContext
+		info.Positions = m.bound
+	}
 	if p, ok := llama.ModelMetaValStr(h, info.Architecture+".pooling_type"); ok {
 		info.Pooling = poolingNumbers[p]
 	}
