@@ -65,6 +65,8 @@ type Model struct {
 	Mapped  []string      // tensors of the checkpoint that went into the file, in its order
 	Dropped []arch.Dropped
 
+	Adapters []Adapter // files beside the model's; most checkpoints have none
+
 	Params   card.Params
 	Name     string    // default name of the file, without a folder
 	Card     card.Info // what the model card said
@@ -241,10 +243,12 @@ func (p *planner) convertTensors(ctx context.Context) error {
 
 // layOut makes the plan of the file.
 func (p *planner) layOut(context.Context) error {
-	outs := make([]gguf.Output, len(p.build.Outputs))
-	for i, o := range p.build.Outputs {
-		outs[i] = gguf.Output{Name: o.Name, Type: o.Type, Shape: reversed(o.View.Shape)}
-		p.m.Sources = append(p.m.Sources, o.View)
+	if err := p.adapters(); err != nil {
+		return err
+	}
+	outs, sources := outputs(p.build.Outputs)
+	p.m.Sources = sources
+	for _, o := range p.build.Outputs {
 		p.m.Raw = append(p.m.Raw, o.Raw)
 	}
 	if p.o.VocabOnly {
@@ -256,4 +260,14 @@ func (p *planner) layOut(context.Context) error {
 		return err
 	}
 	return p.m.Plan.Trim()
+}
+
+// outputs is what a file's layout needs to know of its tensors, and what they are made of.
+func outputs(list []arch.Output) ([]gguf.Output, []view.Tensor) {
+	outs, sources := make([]gguf.Output, len(list)), make([]view.Tensor, len(list))
+	for i, o := range list {
+		outs[i] = gguf.Output{Name: o.Name, Type: o.Type, Shape: reversed(o.View.Shape)}
+		sources[i] = o.View
+	}
+	return outs, sources
 }
