@@ -272,7 +272,8 @@ func (t *run) checkEnd() error {
 	return t.endByGeneration(next)
 }
 
-// endByGeneration is for templates that name no end token: the model itself has to stop.
+// endByGeneration is for templates that name no end token: the model itself has to stop. One that writes a special token
+// and is not stopped by it would never end; one that rambles on in plain text says nothing.
 func (t *run) endByGeneration(next string) error {
 	const patience = 256
 	chat, err := t.child.Prompt(t.ctx, llamacpp.PromptArgs{Slot: t.model.Slot, User: question})
@@ -294,6 +295,18 @@ func (t *run) endByGeneration(next string) error {
 	if err != nil {
 		return err
 	}
-	t.judge(g.Ended, Check{Name: nameEnd, Value: fmt.Sprintf("an end token after %d tokens: %t", len(g.Tokens), g.Ended), Limit: fmt.Sprintf("within %d", patience), Next: next, Score: float64(len(g.Tokens))})
+	if g.Ended {
+		t.pass(nameEnd, fmt.Sprintf("an end token after %d tokens", len(g.Tokens)), fmt.Sprintf("within %d", patience), float64(len(g.Tokens)))
+		return nil
+	}
+	plain, err := t.child.Detokenize(t.ctx, llamacpp.DetokenizeArgs{Slot: t.model.Slot, Tokens: g.Tokens})
+	if err != nil {
+		return err
+	}
+	if len(plain) < len(g.Text) {
+		t.fail(nameEnd, "the answer has a special token at which llama.cpp does not stop: "+quote(string(g.Text)), fmt.Sprintf("an end within %d tokens", patience), next)
+		return nil
+	}
+	t.skip(nameEnd, fmt.Sprintf("the chat template names no end token, and the model wrote %d tokens without one", patience))
 	return nil
 }
