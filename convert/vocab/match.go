@@ -38,8 +38,10 @@ func alike(own structure) ([]string, error) {
 		return nil, err
 	}
 	var out []string
+	seen := map[int]bool{} // one name of a class is enough: the others encode alike
 	for _, p := range published {
-		if p.shape.normalizer == own.normalizer && p.shape.merges == own.merges && sameCuts(cut, p.shape) {
+		if class := preTypes[p.pre].class; !seen[class] && p.shape.normalizer == own.normalizer && p.shape.merges == own.merges && sameCuts(cut, p.shape) {
+			seen[class] = true
 			out = append(out, p.pre)
 		}
 	}
@@ -48,10 +50,11 @@ func alike(own structure) ([]string, error) {
 	}
 	for _, name := range PreTokenizers() {
 		t := preTypes[name]
-		if t.merges != own.merges || name == "default" {
+		if t.merges != own.merges || name == "default" || seen[t.class] {
 			continue
 		}
 		if s, ok := familyStructure(t.family); ok && sameCuts(cut, s) {
+			seen[t.class] = true
 			out = append(out, name)
 		}
 	}
