@@ -176,13 +176,14 @@ func DropZero(p Pattern, reason string) Rule {
 	})
 }
 
-// Prefix puts text before names that do not begin with it, Strip takes it off those that do.
+// Prefix puts text before the checkpoint's names that do not begin with it (a generated tensor has GGUF's), Strip takes it off
+// those that do.
 func Prefix(text string) Rule { return rule("*", prefix(text)) }
 
 type prefix string
 
 func (p prefix) apply(_ *Build, it Item) ([]Item, error) {
-	if !strings.HasPrefix(it.Name, string(p)) {
+	if it.Source != "" && !strings.HasPrefix(it.Name, string(p)) {
 		it.Name = string(p) + it.Name
 	}
 	return []Item{it}, nil

@@ -15,8 +15,12 @@ var groupedHeads = Choose(Is(Sub(Cfg("num_key_value_heads", "num_attention_heads
 var metaKeys = TextKeys.Then(metaLayout, Set("rope.dimension_count", FloorDiv(Cfg("hidden_size"), Cfg("num_attention_heads"))))
 
 var _ = Register(Arch{
-	HF:    []string{"XverseForCausalLM"},
-	GGUF:  "xverse",
+	HF:   []string{"XverseForCausalLM"},
+	GGUF: "xverse",
+	Config: When(Not(Is(Sub(groupedHeads, Cfg("num_attention_heads")), 0)), Do("a warning about grouped heads", func(m *Meta) error {
+		m.b.Warn("the rows of the keys are ordered as the reference orders them, for another number of key-value heads than the model has")
+		return nil
+	})),
 	Names: TextNames,
 	Tensors: Rules{
 		On("*q_proj.weight", Rotary(Cfg("num_attention_heads"))),
