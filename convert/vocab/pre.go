@@ -70,6 +70,39 @@ func PreTokenizers() []string {
 	return out
 }
 
+// PreTokenizer is a name that a byte-level vocabulary may have, for a list of what is known.
+type PreTokenizer struct {
+	Name      string   `json:"name"`
+	Like      []string `json:"like,omitempty"` // other names that encode alike
+	Hashes    int      `json:"hashes"`         // tokenizers of the reference's table that have it
+	Published int      `json:"published"`      // structures of published tokenizers that are known
+}
+
+// KnownPreTokenizers lists them, sorted by name.
+func KnownPreTokenizers() []PreTokenizer {
+	var out []PreTokenizer
+	for _, name := range PreTokenizers() {
+		p := PreTokenizer{Name: name}
+		for _, other := range PreTokenizers() {
+			if c := preTypes[name].class; c > 0 && other != name && preTypes[other].class == c {
+				p.Like = append(p.Like, other)
+			}
+		}
+		for _, n := range hashes {
+			if n == name {
+				p.Hashes++
+			}
+		}
+		for _, s := range published {
+			if s.pre == name {
+				p.Published++
+			}
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
 // hashIDs is the reference's hash: SHA-256 of the ids as Python prints a list.
 func hashIDs(ids []int32) string {
 	var b strings.Builder

@@ -380,6 +380,15 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s is no name of llama.cpp", name)
 		}
 	}
+	known := KnownPreTokenizers()
+	if len(known) != len(preTypes) {
+		t.Errorf("%d names listed, want %d", len(known), len(preTypes))
+	}
+	for _, p := range known {
+		if p.Name == "qwen2" && (p.Hashes < 2 || p.Published != 1 || len(p.Like) != 8) {
+			t.Errorf("%+v", p)
+		}
+	}
 	for _, p := range published {
 		if preTypes[p.pre].class == 0 {
 			t.Errorf("%s has no class", p.pre)

@@ -93,6 +93,9 @@ func Build(src fs.FS, kind Kind, in Input) (*Vocab, error) {
 		}
 		b.kv.set(keyPre, pre)
 	}
+	if in.Pre != "" && (b.out.Pre == nil || b.out.Pre.Pre != in.Pre) {
+		b.warn("pre-tokenizer: %s is not taken, this kind of vocabulary (%s) has none to choose", in.Pre, kind)
+	}
 	b.out.KVs = b.kv
 	if b.hf != nil {
 		b.out.Tokenizer = b.hf.tok
