@@ -37,7 +37,7 @@ func prepare(ctx context.Context, c *cli.Context, o *output) error {
 	if s.Policy, err = policyOptions(c); err != nil {
 		return err
 	}
-	if err := importance(c, s); err != nil {
+	if err := useImatrix(c, s); err != nil {
 		return err
 	}
 	s.Types, s.For = types(c.StringSlice("quant")), c.String("for")

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,7 +15,6 @@ import (
 	"quern/stages/quality"
 	"quern/stages/record"
 	"quern/stages/source"
-	"quern/stages/source/pocket"
 
 	"github.com/urfave/cli/v2"
 )
@@ -75,16 +73,7 @@ func heldOut(path string) ([]byte, error) {
 	if path != "" {
 		return os.ReadFile(path)
 	}
-	src, err := pocket.FS()
-	if err != nil {
-		return nil, err
-	}
-	f, err := src.Open(pocket.HeldOut)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(f)
+	return pocketText()
 }
 
 // noSourceError says that the source precision is not known. It is an fs.ErrNotExist.

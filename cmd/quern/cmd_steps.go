@@ -119,7 +119,7 @@ func quantizeModel(ctx context.Context, c *cli.Context, o *output) error {
 	if s.Policy, err = policyOptions(c); err != nil {
 		return err
 	}
-	if err := importance(c, s); err != nil {
+	if err := useImatrix(c, s); err != nil {
 		return err
 	}
 	s.Types = types(c.Args().Tail())

@@ -10,8 +10,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// importance reads --imatrix into a request: the policy sees which entries there are, the build their values.
-func importance(c *cli.Context, s *job.State) error {
+// useImatrix reads --imatrix into a request: the policy sees which entries there are, the build their values.
+func useImatrix(c *cli.Context, s *job.State) error {
 	name := c.String("imatrix")
 	include, exclude := c.StringSlice("include-weights"), c.StringSlice("exclude-weights")
 	if name == "" {

@@ -38,7 +38,7 @@ func rebuild(ctx context.Context, c *cli.Context, o *output, path string, r *rec
 	if s.Policy, err = policyOptions(again); err != nil {
 		return err
 	}
-	if err := importance(again, s); err != nil {
+	if err := useImatrix(again, s); err != nil {
 		return err
 	}
 	s.Out, s.Types = filepath.Join(dir, strings.TrimSuffix(filepath.Base(path), record.Suffix)), []string{r.Type}

@@ -3,6 +3,7 @@
 package source
 
 import (
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -88,4 +89,17 @@ func folder(arg string) (*Source, error) {
 		return nil, err
 	}
 	return &Source{Arg: arg, Kind: Folder, Name: filepath.Base(path), Path: path, FS: os.DirFS(path)}, nil
+}
+
+// maxText bounds a text that is read whole.
+const maxText = 1 << 30
+
+// ReadFile reads a small file of a source whole.
+func ReadFile(src fs.FS, name string) ([]byte, error) {
+	f, err := src.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxText))
 }
