@@ -3,18 +3,28 @@ package arch
 // T5, mT5, UMT5 and T5's encoder alone.
 //
 // Peculiar: encoder and decoder are counted apart; the embedding that both share stands under up to three names, of which the
-// first is taken; without n_positions the context is 512.
+// first is taken; without n_positions the context is 512. Where the decoder has more layers, neither the reference converts the
+// model nor does llama.cpp load it: the encoder then gets layers of zeros, which change nothing, behind its own.
 
-import "quern/convert/vocab"
+import (
+	"fmt"
+	"strings"
+
+	"quern/convert/view"
+	"quern/convert/vocab"
+)
 
 var t5 = Register(Arch{
-	HF:      []string{"T5WithLMHeadModel", "T5ForConditionalGeneration", "MT5ForConditionalGeneration", "UMT5ForConditionalGeneration", "UMT5Model"},
-	GGUF:    "t5",
-	Blocks:  longerStack,
-	Names:   TextNames,
-	Tensors: Rules{Code("{decoder.embed_tokens|encoder.embed_tokens|shared}.weight", "the first is shared.weight, others are dropped", sharedEmbedding)},
-	Keys:    t5Keys(Set("decoder_block_count", Opt("num_decoder_layers"))).Then(Set("decoder_start_token_id", Cfg("decoder_start_token_id")), FileTypeKey),
-	Vocab:   vocab.T5,
+	HF:     []string{"T5WithLMHeadModel", "T5ForConditionalGeneration", "MT5ForConditionalGeneration", "UMT5ForConditionalGeneration", "UMT5Model"},
+	GGUF:   "t5",
+	Blocks: longerStack,
+	Names:  TextNames,
+	Tensors: Rules{
+		Code("{decoder.embed_tokens|encoder.embed_tokens|shared}.weight", "the first is shared.weight, others are dropped", sharedEmbedding),
+		Code("encoder.block.0.*", "zeros of this shape as many times as the decoder has more layers", idleLayers),
+	},
+	Keys:  t5Keys(Set("decoder_block_count", Opt("num_decoder_layers"))).Then(Set("decoder_start_token_id", Cfg("decoder_start_token_id")), FileTypeKey),
+	Vocab: vocab.T5,
 })
 
 var _ = Register(Arch{Base: t5, HF: []string{"T5EncoderModel"}, GGUF: "t5encoder", Blocks: defaultBlocks, Keys: t5Keys().Then(FileTypeKey)})
@@ -24,7 +34,7 @@ func t5Keys(decoder ...Key) Keys {
 		Set("context_length", Else(Opt("n_positions"), 512)),
 		Set("embedding_length", Cfg("d_model")),
 		Set("feed_forward_length", Cfg("d_ff")),
-		Set("block_count", defaultBlocks),
+		Set("block_count", BlockCount),
 	}.Also(decoder).Then(
 		Set("attention.head_count", Cfg("num_heads")),
 		Set("attention.key_length", Cfg("d_kv")),
@@ -35,7 +45,7 @@ func t5Keys(decoder ...Key) Keys {
 	)
 }
 
-// longerStack bounds the numbers of blocks. The reference takes the encoder's, and has no names for more of the decoder.
+// longerStack is the number of blocks that are written.
 var longerStack = Fn("layers of the encoder or of the decoder, whichever has more", func(e *Env) (any, error) {
 	encoder, err := e.Int(defaultBlocks)
 	if err != nil {
@@ -52,5 +62,34 @@ func sharedEmbedding(b *Build, it Item) ([]Item, error) {
 	}
 	b.Scratch["embedding"] = true
 	it.Name = "shared.weight"
+	return []Item{it}, nil
+}
+
+// idleLayers writes layers that add nothing to what passes them: norms are kept, matrices are zero.
+func idleLayers(b *Build, it Item) ([]Item, error) {
+	own, err := b.Int(defaultBlocks)
+	if err != nil || own >= b.Blocks || strings.Contains(it.Name, "relative_attention_bias") {
+		return []Item{it}, err
+	}
+	if b.Scratch["idle"] == nil {
+		b.Scratch["idle"] = true
+		b.Warn("the decoder has %d layers, the encoder %d: it gets %d more, of zeros, which change nothing", b.Blocks, own, b.Blocks-own)
+	}
+	zero := it
+	if len(it.View.Shape) > 1 {
+		if zero.View, err = view.Map(it.View, func(v []float32) { clear(v) }); err != nil {
+			return nil, err
+		}
+	}
+	b.Last(func() error {
+		for zero.Block = own; zero.Block < b.Blocks; zero.Block++ {
+			idle := zero
+			idle.Name = strings.Replace(it.Name, ".0.", fmt.Sprintf(".%d.", zero.Block), 1)
+			if err := b.through(nil, idle); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	return []Item{it}, nil
 }
