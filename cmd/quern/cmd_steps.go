@@ -104,10 +104,10 @@ func convertModel(ctx context.Context, c *cli.Context, o *output) error {
 
 func quantizeCommand() *cli.Command {
 	return &cli.Command{
-		Name: "quantize", Category: groupSteps, ArgsUsage: "SRC TYPE...", Usage: "GGUF or checkpoint to one or more quantized files in one read",
+		Name: "quantize", Category: groupSteps, ArgsUsage: "SRC [TYPE...]", Usage: "GGUF or checkpoint to one or more quantized files in one read",
 		Flags: join([]cli.Flag{outFlag(), dryRunFlag(), forceFlag()},
-			policyFlags(), convertFlags(), workFlags(), hubFlags()),
-		Action: action(2, -1, quantizeModel),
+			fitFlags(), policyFlags(), convertFlags(), workFlags(), hubFlags()),
+		Action: action(1, -1, quantizeModel),
 	}
 }
 
@@ -122,8 +122,14 @@ func quantizeModel(ctx context.Context, c *cli.Context, o *output) error {
 	if err := useImatrix(c, s); err != nil {
 		return err
 	}
-	s.Types = types(c.Args().Tail())
-	s.Make = job.Quantized
+	s.Types, s.Make = types(c.Args().Tail()), job.Quantized
+	fitted, err := mixture(ctx, c, o, s)
+	if err != nil {
+		return err
+	}
+	if !fitted && len(s.Types) == 0 {
+		return usagef("`quern archs --types` lists them; or give a budget with --fit 3.5GiB or --bpw 4.3", "no type is named")
+	}
 	return runStages(ctx, c, o, s, stages.Quantize)
 }
 

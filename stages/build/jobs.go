@@ -128,6 +128,25 @@ func (c *collector) source(a *job.Artifact, part, index int, copied bool) (view.
 	return t, r, err
 }
 
+// Tensors gives the tensors of a planned source as views, for those who look at weights before the build.
+type Tensors struct{ c collector }
+
+// NewTensors reads from the state's source; Close it.
+func NewTensors(s *job.State) *Tensors { return &Tensors{collector{s: s}} }
+
+// Tensor is a tensor of the source by part and index, and the precision that it is rounded to before it is quantized.
+func (t *Tensors) Tensor(part, index int) (view.Tensor, gguf.Type, error) {
+	v, r, err := t.c.source(&job.Artifact{Model: t.c.s.Checked}, part, index, false)
+	return v, r.via, err
+}
+
+// Close closes the files of a GGUF source.
+func (t *Tensors) Close() {
+	for _, c := range t.c.closers {
+		c.Close()
+	}
+}
+
 func (c *collector) add(r reading, src view.Tensor, t build.Target) {
 	if src.Elements() == 0 {
 		return

@@ -14,6 +14,7 @@ import (
 	"quern/quantize/llamacpp"
 	"quern/quantize/machine"
 	"quern/quantize/policy"
+	"quern/quantize/recipe"
 	"quern/quantize/recommend"
 	"quern/stages/source"
 )
@@ -32,7 +33,9 @@ type Request struct {
 	NoSmoke bool
 	NoBench bool
 	Split   gguf.Splitting
-	Stream  bool // convert from the Hub without keeping the source
+	Stream  bool           // convert from the Hub without keeping the source
+	Label   string         // follows the type in file names
+	Recipe  *recipe.Recipe // the mixture that --fit found or --recipe named; nil: by the file type
 	Make    Make
 }
 

@@ -16,7 +16,11 @@ import (
 )
 
 // Open finds out what the MODEL argument names and reads its headers: Source and Checked, or Parts.
+// A source that is open already stays as it is.
 func Open(ctx context.Context, s *job.State) error {
+	if s.Checked != nil || s.Parts != nil {
+		return nil
+	}
 	var err error
 	if s.Source, err = source.Parse(s.Model); err != nil {
 		return err

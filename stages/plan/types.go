@@ -34,7 +34,8 @@ func Base(s *job.State) *gguf.Plan {
 	return &p
 }
 
-func parts(s *job.State) []*gguf.Plan {
+// Parts are the source's files as the policy takes them.
+func Parts(s *job.State) []*gguf.Plan {
 	if s.Checked != nil {
 		return []*gguf.Plan{&s.Checked.Plan}
 	}
@@ -62,7 +63,7 @@ func candidates(s *job.State) ([]recommend.Candidate, error) {
 		seen[ft] = true
 		o := s.Policy
 		o.AllowRequantize = true
-		out, err := policy.Decide(parts(s), ft, o)
+		out, err := policy.Decide(Parts(s), ft, o)
 		if err != nil {
 			return nil, err
 		}
@@ -104,7 +105,7 @@ func artifact(ctx context.Context, s *job.State, name string) (*job.Artifact, er
 		return nil, err
 	}
 	o := s.Policy
-	out, err := policy.Plan(parts(s), ft, o)
+	out, err := policy.Plan(Parts(s), ft, o)
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +159,7 @@ func place(s *job.State) error {
 	for _, a := range s.Files {
 		a.Path = s.Out
 		if !isFile(s.Out) {
-			a.Path = filepath.Join(outFolder(s), baseName(s)+"-"+a.Type+".gguf")
+			a.Path = filepath.Join(outFolder(s), baseName(s)+"-"+a.Type+s.Label+".gguf")
 		}
 		a.Paths = []string{a.Path}
 		if n := len(a.Plans); n > 1 {

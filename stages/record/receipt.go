@@ -49,9 +49,19 @@ type Receipt struct {
 	Dropped   []Dropped        `json:"dropped,omitempty"`
 	Pre       any              `json:"pre_tokenizer,omitempty"`
 	Warnings  []string         `json:"warnings,omitempty"`
+	Recipe    *Mixture         `json:"recipe,omitempty"`
 	Machine   *machine.Machine `json:"machine,omitempty"`
 	Smoke     any              `json:"smoke,omitempty"`
 	Bench     any              `json:"bench,omitempty"`
+}
+
+// Mixture says how a mixture of types was found. Its tensors stand in the receipt's own list.
+type Mixture struct {
+	Base   string  `json:"file_type"`
+	Budget string  `json:"budget"`
+	Error  float64 `json:"error"` // weighted, as measured on sampled rows
+	Bound  float64 `json:"bound"` // no mixture within the budget has less
+	Kernel string  `json:"kernel"`
 }
 
 // Origin is the source of a file.
@@ -108,6 +118,9 @@ func NewReceipt(s *job.State, a *job.Artifact, files []FileDigest, verified stri
 		if m.Vocab != nil && m.Vocab.Pre != nil {
 			r.Pre = m.Vocab.Pre
 		}
+	}
+	if m := s.Recipe; m != nil {
+		r.Recipe = &Mixture{m.Base, m.Budget, m.Error, m.Bound, m.Kernel}
 	}
 	r.Tensors = tensors(a)
 	return r
