@@ -128,6 +128,9 @@ func (p *planner) configure(context.Context) error {
 	if p.o.NoMTP && p.o.MTPOnly {
 		return &fault.Invalid{On: "options", Says: "the prediction layers cannot be left out and taken alone"}
 	}
+	if p.o.DSpark && (p.o.NoMTP || p.o.MTPOnly) {
+		return &fault.Invalid{On: "options", Says: "the DSpark draft is taken alone, without a choice of prediction layers"}
+	}
 	if p.o.Type == "" {
 		p.o.Type = arch.Auto
 	}
@@ -153,7 +156,7 @@ func (p *planner) configure(context.Context) error {
 	}
 	p.env = &arch.Env{
 		Arch: a, HF: p.m.HF, Config: merged, Root: cfg.Object, Rope: rope, File: cfg.Raw, AsIs: cfg.AsIs, Source: p.src, Dir: baseName(p.o.Dir),
-		Options: arch.Options{NoMTP: p.o.NoMTP, MTPOnly: p.o.MTPOnly, FuseQKV: p.o.FuseQKV, FuseGateUp: p.o.FuseGateUp, DenseModules: p.o.Dense},
+		Options: arch.Options{NoMTP: p.o.NoMTP, MTPOnly: p.o.MTPOnly, DSpark: p.o.DSpark, FuseQKV: p.o.FuseQKV, FuseGateUp: p.o.FuseGateUp, DenseModules: p.o.Dense},
 	}
 	p.env.Vocabulary = p.readVocabulary
 	return p.target()

@@ -96,6 +96,9 @@ func (b *Build) allowed() error {
 	if !a.MTP && (o.NoMTP || o.MTPOnly) {
 		return &fault.Unsupported{On: b.HF, Says: "its multi-token prediction layers cannot be left out or taken alone"}
 	}
+	if o.DSpark && !a.DSpark {
+		return &fault.Unsupported{On: b.HF, Says: "no DSpark draft can be taken out of this class of models", Next: "leave --dspark out"}
+	}
 	if o.FuseGateUp && !a.FuseGateUp {
 		return &fault.Unsupported{On: b.HF, Says: "llama.cpp does not load this architecture with the experts' gate and up in one tensor",
 			Next: "leave --fuse-gate-up-exps out"}

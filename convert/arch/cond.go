@@ -94,10 +94,13 @@ func HasFile(name string) Expr {
 	return &expr{"has file " + name, func(e *Env) (any, error) { return e.hasFile(name), nil }}
 }
 
-// NoMTP holds where the user leaves the multi-token prediction layers out, MTPOnly where nothing else is wanted.
+// NoMTP holds where the user leaves the multi-token prediction layers out, MTPOnly where nothing else is wanted, DSparkOnly
+// where only the DSpark draft is.
 var (
 	NoMTP   Expr = &expr{"--no-mtp", func(e *Env) (any, error) { return e.Options.NoMTP, nil }}
 	MTPOnly Expr = &expr{"--mtp", func(e *Env) (any, error) { return e.Options.MTPOnly, nil }}
+
+	DSparkOnly Expr = &expr{"--dspark", func(e *Env) (any, error) { return e.Options.DSpark, nil }}
 )
 
 // Block is the number of the block that a rule works on, -1 outside of blocks.

@@ -14,6 +14,7 @@ type Options struct {
 	Type         FileType // what matrices are stored as
 	NoMTP        bool     // leave the multi-token prediction layers out
 	MTPOnly      bool     // only those layers, with what they share
+	DSpark       bool     // only the DSpark draft that the checkpoint carries
 	FuseQKV      bool     // one tensor for query, key and value
 	FuseGateUp   bool     // one tensor for the experts' gate and up
 	DenseModules bool     // sentence-transformers' dense layers too

@@ -44,6 +44,7 @@ type Arch struct {
 
 	FuseGateUp bool // --fuse-gate-up-exps works
 	MTP        bool // --mtp and --no-mtp work
+	DSpark     bool // it is the draft that --dspark takes out of a checkpoint; never inherited
 }
 
 // Case hands a checkpoint over to another entry.
