@@ -5,8 +5,10 @@ import (
 	"strings"
 
 	"quern/convert/arch"
+	"quern/convert/vocab"
 	"quern/hfclient"
 	"quern/pipeline"
+	"quern/quantize/policy"
 	"quern/stages"
 	"quern/stages/job"
 	"quern/stages/plan"
@@ -137,6 +139,8 @@ func archsCommand() *cli.Command {
 	return &cli.Command{
 		Name: "archs", Category: groupLook, ArgsUsage: "[NAME]", Usage: "supported architectures, tokenizers and types",
 		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "tokenizers", Usage: "list the pre-tokenizers that are known"},
+			&cli.BoolFlag{Name: "types", Usage: "list the file types"},
 			&cli.StringFlag{Name: "rules", Usage: "show the rules of `NAME`, a class or a GGUF architecture"},
 		},
 		Action: action(0, 1, listArchs),
@@ -153,6 +157,20 @@ type archLine struct {
 func listArchs(_ context.Context, c *cli.Context, o *output) error {
 	if name := c.String("rules"); name != "" {
 		return showRules(name, o)
+	}
+	switch {
+	case c.Bool("tokenizers"):
+		for _, name := range vocab.PreTokenizers() {
+			o.Emit(pipeline.Result{Type: "tokenizer", Data: map[string]string{"pre": name}})
+			o.printf("%s\n", name)
+		}
+		return nil
+	case c.Bool("types"):
+		for _, k := range policy.Kinds() {
+			o.Emit(pipeline.Result{Type: "file_type", Data: map[string]any{"name": k.Name, "bits_per_weight": k.Bits, "says": k.Says}})
+			o.printf("%-8s %6.2f  %s\n", k.Name, k.Bits, k.Says)
+		}
+		return nil
 	}
 	want := strings.ToLower(c.Args().First())
 	n := 0

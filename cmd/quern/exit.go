@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -12,10 +13,12 @@ import (
 	"quern/convert/safetensors"
 	"quern/hfclient"
 	"quern/pipeline"
-	"quern/quantize/build"
+	kernels "quern/quantize/build"
+	"quern/quantize/imatrix"
 	"quern/quantize/llamacpp"
 	"quern/quantize/machine"
 	"quern/quantize/policy"
+	"quern/quantize/recipe"
 	"quern/stages/plan"
 	"quern/stages/smoke"
 )
@@ -29,18 +32,19 @@ var exits = []struct {
 	{0, "success", func(error) bool { return false }},
 	{130, "cancelled by the user", isType[*cancelled]},
 	{2, "usage: an unknown command or option, a missing or wrong argument", func(err error) bool {
-		return isType[*usageError](err) || isType[*policy.OptionError](err) || isType[*plan.OutputError](err) || isType[*machine.UnknownMachineError](err) || errors.Is(err, hfclient.ErrInvalid)
+		return isType[*usageError](err) || isType[*policy.OptionError](err) || isType[*plan.OutputError](err) || isType[*machine.UnknownMachineError](err) || errors.Is(err, hfclient.ErrInvalid) || refused(err, policy.Requantize, policy.NeedsImatrix, policy.NoFallback, policy.BadShape, policy.BadType)
 	}},
 	{10, "not found: a repository, revision, file or folder", anyIs(fs.ErrNotExist, hfclient.ErrNotFound)},
 	{11, "gated or not authorised: accept the licence on the model's page, or set HF_TOKEN", anyIs(hfclient.ErrGated)},
 	{14, "llama.cpp runtime: missing, of another version, or failed", anyIs(llamacpp.ErrRuntime)},
 	{15, "smoke test failed: the file does not work", anyIs(smoke.ErrFailed)},
 	{16, "does not fit: memory or disk", func(err error) bool {
-		return isType[*plan.TooLargeError](err) || isType[*plan.NoRoomError](err) || isType[*build.SpaceError](err) || anyIs(hfclient.ErrNoSpace, syscall.ENOSPC)(err)
+		return isType[*plan.TooLargeError](err) || isType[*plan.NoRoomError](err) || isType[*kernels.SpaceError](err) || anyIs(hfclient.ErrNoSpace, syscall.ENOSPC)(err)
 	}},
-	{13, "unsupported model: an architecture, tokenizer or source format that quern does not convert", func(err error) bool { return isType[*fault.Unsupported](err) || errors.Is(err, hfclient.ErrNoWeights) }},
+	{13, "unsupported model: an architecture, tokenizer or source format that quern does not convert", func(err error) bool { return isType[*fault.Unsupported](err) || errors.Is(err, hfclient.ErrNoWeights) || refused(err, policy.BadModel) }},
 	{12, "integrity: a file is damaged, or is not what was promised", func(err error) bool {
-		return isType[*fault.Invalid](err) || isType[*safetensors.FormatError](err) || isType[*gguf.FormatError](err) || errors.Is(err, hfclient.ErrIntegrity)
+		return isType[*fault.Invalid](err) || isType[*safetensors.FormatError](err) || isType[*gguf.FormatError](err) || errors.Is(err, hfclient.ErrIntegrity) ||
+			isType[*kernels.NotFiniteError](err) || isType[*imatrix.Error](err) || isType[*recipe.Error](err) || refused(err, policy.ImatrixDiffer)
 	}},
 	{1, "any other failure", func(error) bool { return true }},
 }
@@ -60,6 +64,12 @@ func anyIs(targets ...error) func(error) bool {
 		}
 		return false
 	}
+}
+
+// refused tells whether the quantizer refuses the request for one of the reasons.
+func refused(err error, why ...policy.Reason) bool {
+	var r *policy.Refusal
+	return errors.As(err, &r) && slices.Contains(why, r.Why)
 }
 
 func exitCode(err error) int {

@@ -223,7 +223,8 @@ func newState(c *cli.Context, model string) (*job.State, error) {
 	})
 	s.Worker = llamacpp.WorkerCommand{Args: []string{workerName}}
 	if _, err := findRuntime(c); err == nil { // without it a structural match of the pre-tokenizer stays unproven
-		s.Prover = prove.Prover{Context: c.Context, Runtime: s.Runtime, Worker: s.Worker}
+		p := prove.New(c.Context, s.Runtime, s.Worker)
+		s.Prover, s.Close = p, append(s.Close, p.Close)
 	}
 	return s, nil
 }

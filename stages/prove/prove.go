@@ -4,22 +4,32 @@ package prove
 import (
 	"context"
 	"os"
+	"sync"
 
 	"quern/quantize/llamacpp"
 )
 
-// Prover starts a child for each vocabulary. It is a convert/vocab Prover.
+// Prover is a convert/vocab Prover. It starts a child at its first vocabulary and keeps it until Close.
 type Prover struct {
-	Context context.Context // bounds all its work
-	Runtime func() (*llamacpp.Runtime, error)
-	Worker  llamacpp.WorkerCommand
+	ctx     context.Context // bounds all its work
+	runtime func() (*llamacpp.Runtime, error)
+	worker  llamacpp.WorkerCommand
+
+	mu    sync.Mutex
+	child *llamacpp.Child
+}
+
+// New prepares a prover; nothing is started yet.
+func New(ctx context.Context, runtime func() (*llamacpp.Runtime, error), w llamacpp.WorkerCommand) *Prover {
+	return &Prover{ctx: ctx, runtime: runtime, worker: w}
 }
 
 // Encode gives the ids of each text, without tokens around it and with special tokens recognised in it, by a GGUF file that
 // holds a vocabulary alone.
-func (p Prover) Encode(gguf []byte, texts []string) ([][]int32, error) {
-	rt, err := p.Runtime()
-	if err != nil {
+func (p *Prover) Encode(gguf []byte, texts []string) ([][]int32, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.start(); err != nil {
 		return nil, err
 	}
 	f, err := os.CreateTemp("", "quern-vocab-*.gguf")
@@ -34,24 +44,40 @@ func (p Prover) Encode(gguf []byte, texts []string) ([][]int32, error) {
 	if err := f.Close(); err != nil {
 		return nil, err
 	}
-	child, err := llamacpp.Start(p.Context, rt, p.Worker, llamacpp.StartOptions{})
+	m, err := p.child.Load(p.ctx, llamacpp.ModelOptions{Path: f.Name(), CPUOnly: true, VocabOnly: true})
 	if err != nil {
 		return nil, err
 	}
-	defer child.Close()
-	return encode(p.Context, child, f.Name(), texts)
-}
-
-func encode(ctx context.Context, child *llamacpp.Child, path string, texts []string) ([][]int32, error) {
-	m, err := child.Load(ctx, llamacpp.ModelOptions{Path: path, VocabOnly: true})
-	if err != nil {
-		return nil, err
-	}
+	defer p.child.Unload(p.ctx, m.Slot) //nolint:errcheck // the next Load says if the child is gone
 	ids := make([][]int32, len(texts))
 	for i, t := range texts {
-		if ids[i], err = child.Tokenize(ctx, llamacpp.TokenizeArgs{Slot: m.Slot, Text: []byte(t), Parse: true}); err != nil {
+		if ids[i], err = p.child.Tokenize(p.ctx, llamacpp.TokenizeArgs{Slot: m.Slot, Text: []byte(t), Parse: true}); err != nil {
 			return nil, err
 		}
 	}
 	return ids, nil
+}
+
+func (p *Prover) start() error {
+	if p.child != nil {
+		return nil
+	}
+	rt, err := p.runtime()
+	if err != nil {
+		return err
+	}
+	p.child, err = llamacpp.Start(p.ctx, rt, p.worker, llamacpp.StartOptions{})
+	return err
+}
+
+// Close ends the child, if there is one.
+func (p *Prover) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.child == nil {
+		return nil
+	}
+	c := p.child
+	p.child = nil
+	return c.Close()
 }
