@@ -10,6 +10,7 @@ import (
 	"quern/quantize/llamacpp"
 )
 
+// maxRepetitions bounds one request; a caller that wants more asks again.
 const maxRepetitions = 1000
 
 // bench runs one test as llama-bench does (tools/llama-bench): random tokens, no sampling, a warm-up that is not
@@ -52,6 +53,7 @@ func (s *session) bench(a llamacpp.BenchArgs) (any, error) {
 	return out, nil
 }
 
+// bencher holds what the repetitions of a test share.
 type bencher struct {
 	s     *session
 	m     *model
@@ -61,6 +63,7 @@ type bencher struct {
 	state []byte // the sequence at the test's depth, so that it is computed once
 }
 
+// warmUp runs the prompt once and one step of generation: pages are mapped, kernels compiled, buffers reserved.
 func (b *bencher) warmUp(a llamacpp.BenchArgs) error {
 	if a.Prompt > 0 {
 		if err := b.prompt(a.Prompt); err != nil {
@@ -76,6 +79,7 @@ func (b *bencher) warmUp(a llamacpp.BenchArgs) error {
 	return nil
 }
 
+// repetition times one run. The cache is cleared and filled to the depth before the clock starts.
 func (b *bencher) repetition(a llamacpp.BenchArgs) (time.Duration, error) {
 	if err := clearMemory(b.ctx); err != nil {
 		return 0, err
@@ -113,6 +117,7 @@ func (b *bencher) descend(depth int) error {
 	return nil
 }
 
+// token draws from the whole vocabulary: what is computed does not depend on which tokens are read.
 func (b *bencher) token() llama.Token { return llama.Token(b.rng.IntN(b.m.nVocab)) }
 
 // first is the token that starts a text.
@@ -123,6 +128,7 @@ func (b *bencher) first() llama.Token {
 	return b.token()
 }
 
+// prompt evaluates n tokens in logical batches and waits for the device.
 func (b *bencher) prompt(n int) error {
 	tokens := make([]llama.Token, min(n, b.size))
 	for done := 0; done < n; {
@@ -141,6 +147,7 @@ func (b *bencher) prompt(n int) error {
 	return llama.Synchronize(b.ctx)
 }
 
+// generate evaluates n tokens one by one. The next token is drawn, not sampled: sampling is not what is measured.
 func (b *bencher) generate(n int) error {
 	if !llama.ModelHasDecoder(b.m.handle) {
 		return fmt.Errorf("the model has no decoder: it does not generate")

@@ -61,6 +61,7 @@ func (s *session) open(a llamacpp.OpenArgs) (any, error) {
 	return sys, nil
 }
 
+// bind looks the additional functions up in the libraries that yzma has loaded: dlopen gives the same handles again.
 func bind(dir string) (*binding, error) {
 	b := &binding{dir: dir}
 	for _, f := range []struct {
@@ -97,6 +98,7 @@ func metalFlag(notes []string, name string) string {
 	return ""
 }
 
+// devices lists what the backends registered, in ggml's order of preference.
 func devices() []llamacpp.Device {
 	var list []llamacpp.Device
 	for i := range llama.GGMLBackendDeviceCount() {
@@ -145,12 +147,14 @@ func (b *binding) newThreadPool(n int) threadPool {
 	return threadPool{handle: h, free: free}
 }
 
+// close joins the pool's threads; a context that still has the pool attached must be freed or detached before.
 func (p threadPool) close() {
 	if p.handle != 0 {
 		purego.SyscallN(p.free, p.handle)
 	}
 }
 
+// boolArg passes a C bool in a register.
 func boolArg(b bool) uintptr {
 	if b {
 		return 1

@@ -95,6 +95,7 @@ func (s *session) group(m *model, ctx llama.Context, t *text, first int, visit f
 	return nil
 }
 
+// entries lays positions [lo, hi) of the group's chunks out, each chunk in a sequence of its own.
 func (t *text) entries(m *model, first, seqs, lo, hi int) ([]entry, []output) {
 	var entries []entry
 	var outs []output

@@ -20,6 +20,7 @@ type contextKey struct {
 // maxThreads is ggml's own bound (GGML_MAX_N_THREADS).
 const maxThreads = 512
 
+// llama.cpp's own defaults (common/common.h), also where its library would choose otherwise.
 const (
 	defaultBatch  = 2048
 	defaultUBatch = 512
@@ -51,6 +52,7 @@ func (s *session) context(m *model, key contextKey) (llama.Context, error) {
 	return ctx, nil
 }
 
+// clearMemory empties the cache and, with data, the states of recurrent layers.
 func clearMemory(ctx llama.Context) error {
 	mem, err := llama.GetMemory(ctx)
 	if err != nil || mem == 0 { // encoders have none
@@ -59,6 +61,7 @@ func clearMemory(ctx llama.Context) error {
 	return llama.MemoryClear(mem, true)
 }
 
+// params fills the structure from its defaults, so that fields which quern does not know keep the library's values.
 func params(key contextKey) (llama.ContextParams, error) {
 	p := llama.ContextDefaultParams()
 	seqs := max(1, key.Sequences)
@@ -109,6 +112,7 @@ func cacheType(t gguf.Type) llama.GGMLType {
 	return llama.GGMLType(t)
 }
 
+// orDefault is n, or the other value where n is not set.
 func orDefault(n, otherwise int) int {
 	if n > 0 {
 		return n
@@ -125,6 +129,7 @@ type entry struct {
 }
 
 // run evaluates entries as one logical batch.
+// run evaluates entries as one logical batch. Positions and sequences are given: nothing is tracked behind the back.
 func (s *session) run(m *model, ctx llama.Context, batch llama.Batch, entries []entry) error {
 	if err := batch.Clear(); err != nil {
 		return err

@@ -36,6 +36,7 @@ type verdict struct {
 const minLogProb = -16
 
 // judge compares one row of logits with the source's rounded row.
+// judge compares one row of logits with the source's rounded row. Both must be over the same vocabulary.
 func judge(row []float32, src *rounded, next int32) verdict {
 	greatest, ls, bad := logSum(row)
 	logsum := float32(ls)
@@ -58,6 +59,7 @@ func judge(row []float32, src *rounded, next int32) verdict {
 	return v
 }
 
+// add takes the verdict on one position; source is the source's exact negative log-likelihood there.
 func (r *rival) add(v verdict, source float32) {
 	r.own.add(float64(v.nll))
 	r.own.nonFinite += v.nonFinite
@@ -90,6 +92,7 @@ func percentile(sorted []float32, fraction float64) llamacpp.Number {
 	return llamacpp.Number((1-rest)*sorted[i] + rest*sorted[min(i+1, len(sorted)-1)])
 }
 
+// result turns the sums into means, errors and percentiles, as llama-perplexity prints them.
 func (r *rival) result() llamacpp.Divergence {
 	n := r.own.n
 	d := llamacpp.Divergence{Perplexity: r.own.result(), Source: r.source.result(), Positions: n}
@@ -169,6 +172,7 @@ func (s *session) divergence(a llamacpp.DivergenceArgs) (any, error) {
 	return out, nil
 }
 
+// newComparison finds the models and refuses what cannot be compared before anything is evaluated.
 func (s *session) newComparison(a llamacpp.DivergenceArgs) (*comparison, error) {
 	c := &comparison{s: s}
 	var all []*model
@@ -203,6 +207,7 @@ func (s *session) newComparison(a llamacpp.DivergenceArgs) (*comparison, error) 
 	return c, c.prepare(a, all[0])
 }
 
+// prepare makes the contexts and opens the file for writing (source at hand) or reading (source in the file).
 func (c *comparison) prepare(a llamacpp.DivergenceArgs, any *model) error {
 	key := contextKey{ContextOptions: c.text.options(a.ContextOptions)}
 	var err error
@@ -292,6 +297,7 @@ func (c *comparison) group(first int) error {
 	return nil
 }
 
+// write keeps the source's rows for later candidates, where a file was asked for.
 func (c *comparison) write(rows []rounded) error {
 	if c.writer == nil {
 		return nil

@@ -63,6 +63,7 @@ func (s *session) embed(a llamacpp.EmbedArgs) (any, error) {
 	return llamacpp.Embedded{Pooling: pooling, Width: int(width)}, nil
 }
 
+// embedOne evaluates one text alone: the cache is empty, and its vector does not depend on its neighbours.
 func (s *session) embedOne(m *model, ctx llama.Context, batch llama.Batch, ids []int32, width int32) ([]float32, error) {
 	if err := clearMemory(ctx); err != nil {
 		return nil, err

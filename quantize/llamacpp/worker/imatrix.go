@@ -37,6 +37,7 @@ const (
 	typeF32    = 0
 )
 
+// title is the weight's name in the file.
 func (t *tensor) title() string {
 	n := slices.Index(t.name[:], 0)
 	if n < 0 {
@@ -69,6 +70,7 @@ func (c *collector) observe(t *tensor, ask bool) bool {
 	return c.err == nil
 }
 
+// wants keeps the scheduler from splitting the graph after nodes that nobody looks at.
 func (c *collector) wants(t *tensor) bool {
 	if t.op != opMulMat && t.op != opMulMatID {
 		return false
@@ -98,6 +100,7 @@ func (c *collector) hostData(t *tensor, scratch *[]byte) unsafe.Pointer {
 	return unsafe.Pointer(unsafe.SliceData(c.fetch(t, scratch)))
 }
 
+// fetch copies a tensor from wherever it lies into memory that is used again.
 func (c *collector) fetch(t *tensor, scratch *[]byte) []byte {
 	n, _, _ := purego.SyscallN(c.b.tensorBytes, uintptr(unsafe.Pointer(t)))
 	*scratch = slices.Grow((*scratch)[:0], int(n))[:n]
@@ -105,10 +108,13 @@ func (c *collector) fetch(t *tensor, scratch *[]byte) []byte {
 	return *scratch
 }
 
+// row is n values at an offset, in llama.cpp's memory.
 func row(data unsafe.Pointer, offset uint64, n int64) []float32 {
 	return unsafe.Slice((*float32)(unsafe.Add(data, offset)), n)
 }
 
+// collectDense adds the rows that an ordinary weight met. Activations with more matrices than the weight share its
+// matrices in turn, as the multiplication itself does.
 func (c *collector) collectDense(weight, in *tensor, data unsafe.Pointer) error {
 	name, matrices := weight.title(), weight.ne[2]*weight.ne[3]
 	for i3 := range in.ne[3] {
@@ -157,6 +163,7 @@ var (
 	theCallback  uintptr
 )
 
+// observer is the C function that calls the collector at work.
 func observer() uintptr {
 	if theCallback == 0 {
 		theCallback = purego.NewCallback(func(t *tensor, ask uintptr, _ uintptr) uintptr {
@@ -192,6 +199,7 @@ func (s *session) imatrix(a llamacpp.ImatrixArgs) (any, error) {
 	return s.collectAll(m, ctx, t, theCollector)
 }
 
+// collectAll evaluates the text and sends the sums, weight by weight, so that no message holds them all.
 func (s *session) collectAll(m *model, ctx llama.Context, t *text, c *collector) (any, error) {
 	var l likelihood
 	for first := 0; first < t.chunks; first += t.seqs {

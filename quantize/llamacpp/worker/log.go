@@ -41,6 +41,7 @@ func (b *logBook) install() {
 	}))
 }
 
+// goString copies a C string of bounded length.
 func goString(p *byte) string {
 	n := 0
 	for n < maxLogText && *(*byte)(unsafe.Add(unsafe.Pointer(p), n)) != 0 {
@@ -49,6 +50,7 @@ func goString(p *byte) string {
 	return string(unsafe.Slice(p, n))
 }
 
+// write takes a piece of log: llama.cpp continues lines in later calls.
 func (b *logBook) write(s string) {
 	os.Stderr.WriteString(s)
 	b.mu.Lock()
@@ -76,6 +78,7 @@ func (b *logBook) write(s string) {
 // "load_tensors:   CPU_Mapped model buffer size =   123.45 MiB".
 var bufferLine = regexp.MustCompile(`(\S+)\s+(model|KV|RS|compute|output|LoRA) buffer size =\s+([0-9.]+) MiB`)
 
+// readBuffer reads one line; sizes are rounded to a hundredth of a MiB there.
 func readBuffer(line string) (llamacpp.Buffer, bool) {
 	m := bufferLine.FindStringSubmatch(line)
 	if m == nil {
@@ -88,6 +91,7 @@ func readBuffer(line string) (llamacpp.Buffer, bool) {
 	return llamacpp.Buffer{Device: m[1], Use: m[2], Bytes: int64(mib * (1 << 20))}, true
 }
 
+// mark starts a request: earlier lines do not explain its failure.
 func (b *logBook) mark() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -144,6 +148,7 @@ func (b *logBook) faultOf() llamacpp.Fault {
 	return llamacpp.Refused
 }
 
+// advice is what to do about a lack of memory; other refusals speak for themselves.
 func (b *logBook) advice() string {
 	if b.faultOf() == llamacpp.Memory {
 		return llamacpp.MemoryHint

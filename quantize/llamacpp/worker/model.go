@@ -25,6 +25,7 @@ type model struct {
 // llama.cpp v0.5.0): a position beyond it aborts the process.
 var learned = map[string]bool{"bert": true, "gpt2": true, "mpt": true, "starcoder": true}
 
+// free releases context and weights; the slot may be used again.
 func (m *model) free() {
 	m.freeContext()
 	if m.handle != 0 {
@@ -33,6 +34,7 @@ func (m *model) free() {
 	}
 }
 
+// freeContext detaches the pool first: a context touches its pool while it is freed.
 func (m *model) freeContext() {
 	if m.ctx != 0 {
 		llama.DetachThreadpool(m.ctx)
@@ -43,8 +45,11 @@ func (m *model) freeContext() {
 	m.pool = threadPool{}
 }
 
+// loadSteps is the scale of loading progress, which llama.cpp tells as a fraction.
 const loadSteps = 1000
 
+// load loads a file. The progress callback is the sign of life while weights are read, which takes minutes for large
+// models on slow disks.
 func (s *session) load(o llamacpp.ModelOptions) (any, error) {
 	p := llama.ModelDefaultParams()
 	if o.CPUOnly {
@@ -79,6 +84,7 @@ func (s *session) load(o llamacpp.ModelOptions) (any, error) {
 	return info, nil
 }
 
+// keep puts a model into the first free slot.
 func (s *session) keep(m *model) int {
 	for i, old := range s.models {
 		if old == nil {
@@ -90,6 +96,7 @@ func (s *session) keep(m *model) int {
 	return len(s.models) - 1
 }
 
+// slot finds a model by its number; a number without one is the parent's mistake, not a crash.
 func (s *session) slot(i int) (*model, error) {
 	if i < 0 || i >= len(s.models) || s.models[i] == nil {
 		return nil, fmt.Errorf("no model is loaded in slot %d", i)
@@ -107,6 +114,7 @@ func (s *session) unload(slot int) (any, error) {
 	return nil, nil
 }
 
+// describe gathers what stages decide by. A vocabulary alone has no layers to ask about.
 func (s *session) describe(m *model, vocabOnly bool) *llamacpp.Model {
 	h := m.handle
 	info := &llamacpp.Model{
@@ -150,6 +158,7 @@ var vocabKinds = map[llama.VocabType]string{
 	llama.VocabTypeUGM: "ugm", llama.VocabTypeRWKV: "rwkv", llama.VocabTypePLAMO2: "plamo2",
 }
 
+// describeVocab lists the tokens at which llama.cpp stops: those of the metadata and those that it knows by their text.
 func describeVocab(m *model) llamacpp.Vocab {
 	v := llamacpp.Vocab{
 		Kind: vocabKinds[llama.GetVocabType(m.vocab)], Tokens: m.nVocab,
@@ -168,6 +177,7 @@ func describeVocab(m *model) llamacpp.Vocab {
 	return v
 }
 
+// flag is a C bool in a structure.
 func flag(b bool) uint8 {
 	if b {
 		return 1
@@ -207,6 +217,8 @@ func (m *model) check(ids []int32) error {
 // maxPrompt bounds a rendered chat prompt.
 const maxPrompt = 1 << 20
 
+// prompt renders one user message. llama.cpp's C interface recognises known templates by their text and has no Jinja
+// engine: an unknown template gives an empty prompt, which is no error.
 func (s *session) prompt(a llamacpp.PromptArgs) (any, error) {
 	m, err := s.slot(a.Slot)
 	if err != nil {
@@ -229,6 +241,7 @@ func (s *session) prompt(a llamacpp.PromptArgs) (any, error) {
 	return string(buf[:n]), nil
 }
 
+// usage tells what this process holds, before it is gone.
 func (s *session) usage(struct{}) (any, error) {
 	return llamacpp.Usage{PeakRSS: peakRSS(), Buffers: s.log.takeBuffers()}, nil
 }

@@ -14,6 +14,7 @@ type likelihood struct {
 	nonFinite    int64
 }
 
+// add takes one predicted token.
 func (l *likelihood) add(nll float64) {
 	l.sum += nll
 	l.squares += nll * nll
@@ -67,6 +68,7 @@ func (l *likelihood) addAll(outs []output) {
 	}
 }
 
+// perplexity measures a text. Only the second half of each chunk is predicted, so that every token has a past.
 func (s *session) perplexity(a llamacpp.PerplexityArgs) (any, error) {
 	m, err := s.slot(a.Slot)
 	if err != nil {

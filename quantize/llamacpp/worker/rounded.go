@@ -27,6 +27,7 @@ type rounded struct {
 
 const rangeNats = 16
 
+// set rounds a row and keeps the exact likelihood of the token that follows. bad counts logits that are not finite.
 func (r *rounded) set(row []float32, next int32) (bad int64) {
 	greatest, ls, bad := logSum(row)
 	r.nll = float32(float64(greatest) + ls - float64(row[next]))
@@ -55,6 +56,7 @@ func (r *rounded) set(row []float32, next int32) (bad int64) {
 	return bad
 }
 
+// at is the log-probability of token i. The product is rounded before the sum, on every platform.
 func (r *rounded) at(i int) float32 { return float32(r.step*float32(r.code[i])) + r.low }
 
 // The logits file: a header, then the rounded rows of all predicted positions in order, compressed by zstd.
@@ -64,6 +66,7 @@ const (
 	rowHead     = 3 * 4 // bytes of a row before its codes
 )
 
+// fileHeader binds a file to a text, a chunk length and a vocabulary: a file of other ones is refused.
 type fileHeader struct {
 	length, chunks, from, vocab uint32
 	digest                      uint64 // of the tokens
@@ -119,6 +122,7 @@ func (w *rowWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// put appends one row: step, lowest value, exact likelihood, then the codes.
 func (w *rowWriter) put(r *rounded) error {
 	b := w.buf[:0]
 	for _, v := range []float32{r.step, r.low, r.nll} {
@@ -160,6 +164,7 @@ func newRowReader(path string, want fileHeader) (*rowReader, error) {
 	return &rowReader{file: f, zr: zr, buf: make([]byte, rowHead+2*int(want.vocab))}, nil
 }
 
+// next reads the next row into memory that is used again.
 func (r *rowReader) next(to *rounded) error {
 	if _, err := io.ReadFull(r.zr, r.buf); err != nil {
 		return &llamacpp.Error{Fault: llamacpp.Refused, Op: "divergence", On: r.file.Name(), Says: "the logits file ends early", Err: err}

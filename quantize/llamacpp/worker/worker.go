@@ -74,6 +74,9 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 // errBetween says that the requests ended while none was running.
 var errBetween = errors.New("requests ended")
 
+// receive hands requests to the session one by one. At the end of the pipe it tells an idle session, which frees its
+// models, from a busy one, which nobody waits for any more: the channel has no buffer, so only an idle session can take
+// the empty message.
 func receive(ctx context.Context, in io.Reader, requests chan<- llamacpp.Message) error {
 	r := bufio.NewReader(in)
 	for {
@@ -116,6 +119,7 @@ type session struct {
 // operation runs one request. A returned error is a Failure for the parent; only a broken pipe ends the session.
 type operation func(s *session, args json.RawMessage) (any, error)
 
+// operations are all that a parent can ask for; the names are those of llamacpp.Child's methods.
 var operations = map[string]operation{
 	"open":       decode((*session).open),
 	"load":       decode((*session).load),
@@ -133,6 +137,7 @@ var operations = map[string]operation{
 	"usage":      decode((*session).usage),
 }
 
+// decode makes an operation out of a method with arguments of its own type.
 func decode[A any](run func(*session, A) (any, error)) operation {
 	return func(s *session, raw json.RawMessage) (any, error) {
 		var args A
@@ -143,6 +148,8 @@ func decode[A any](run func(*session, A) (any, error)) operation {
 	}
 }
 
+// answer runs one request and sends its result or failure. Its error is the pipe's: whatever llama.cpp says is the
+// parent's to judge.
 func (s *session) answer(m llamacpp.Message) error {
 	if m.Op == "" {
 		return nil
@@ -169,6 +176,7 @@ func (s *session) answer(m llamacpp.Message) error {
 	return s.send(llamacpp.Message{Result: raw})
 }
 
+// fail keeps the kind of a typed error across the pipe; any other error is a refusal.
 func (s *session) fail(op string, err error) error {
 	f := &llamacpp.Failure{Fault: llamacpp.Refused, Op: op, Says: err.Error(), Log: s.log.last()}
 	var e *llamacpp.Error
@@ -208,6 +216,7 @@ func (s *session) floats(v []float32) error {
 	}
 }
 
+// close frees the models in order, so that backends with memory of their own give it back before the process ends.
 func (s *session) close() {
 	for _, m := range s.models {
 		m.free()
