@@ -41,7 +41,9 @@ var exits = []struct {
 	{16, "does not fit: memory or disk", func(err error) bool {
 		return isType[*plan.TooLargeError](err) || isType[*plan.NoRoomError](err) || isType[*kernels.SpaceError](err) || anyIs(hfclient.ErrNoSpace, syscall.ENOSPC)(err)
 	}},
-	{13, "unsupported model: an architecture, tokenizer or source format that quern does not convert", func(err error) bool { return isType[*fault.Unsupported](err) || errors.Is(err, hfclient.ErrNoWeights) || refused(err, policy.BadModel) }},
+	{13, "unsupported model: an architecture, tokenizer or source format that quern does not convert", func(err error) bool {
+		return isType[*fault.Unsupported](err) || errors.Is(err, hfclient.ErrNoWeights) || refused(err, policy.BadModel)
+	}},
 	{12, "integrity: a file is damaged, or is not what was promised", func(err error) bool {
 		return isType[*fault.Invalid](err) || isType[*safetensors.FormatError](err) || isType[*gguf.FormatError](err) || errors.Is(err, hfclient.ErrIntegrity) ||
 			isType[*kernels.NotFiniteError](err) || isType[*imatrix.Error](err) || isType[*recipe.Error](err) || refused(err, policy.ImatrixDiffer)
