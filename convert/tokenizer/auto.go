@@ -19,6 +19,8 @@ type folder struct {
 	src    fs.FS
 	config object // tokenizer_config.json
 	notes  []string
+
+	around [2][]string // tokens that a converted tokenizer sets before and after a text
 }
 
 // object is a JSON object whose members are not yet decoded.
@@ -63,8 +65,12 @@ func LoadFolder(src fs.FS) (*Tokenizer, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
+	if known && remote != "" {
+		remote = "" // what transformers knows itself goes before the checkpoint's code, unless the user trusts that
+		f.note("the checkpoint's own code for class %s is not run: transformers has the class itself", name)
+	}
 	switch {
-	case remote != "" || !known:
+	case !known:
 		if !hasFile {
 			return nil, f.unsupported(name, remote)
 		}
@@ -84,6 +90,9 @@ func LoadFolder(src fs.FS) (*Tokenizer, error) {
 	t, err := f.loadSlow(class)
 	if err == nil {
 		err = f.dress(t, &class, true)
+	}
+	if err == nil {
+		err = f.surround(t)
 	}
 	return f.finish(t, err)
 }

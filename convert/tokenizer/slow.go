@@ -14,10 +14,13 @@ import (
 // loadSlow makes a tokenizer of the files of before tokenizer.json, as transformers' converters do.
 // Source: transformers 4.57.6, convert_slow_tokenizer.py.
 func (f *folder) loadSlow(class tokenizerClass) (*Tokenizer, error) {
-	file := class.file
 	if class.slow == "" {
 		return f.loadOther(class)
 	}
+	if !f.has("tokenizer.json") && f.has("tokenizer.model") {
+		class.file = "tokenizer.model" // whatever the class calls its own vocabulary
+	}
+	file := class.file
 	data, err := fs.ReadFile(f.src, file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &fault.Unsupported{On: "tokenizer", Says: fmt.Sprintf("class %sTokenizer needs tokenizer.json or %s, and neither is there", class.slow, file)}
@@ -100,28 +103,33 @@ func byteLevel(prefix, regex bool) j {
 	return j{"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true, "use_regex": regex}
 }
 
-// template frames a text: before and after are tokens of the vocabulary. A token that is not there has no id, and the
-// frame is left out: transformers fails then.
-func template(ids func(string) (int32, bool), before, after []string) any {
-	single, special := []any{}, j{}
-	add := func(token string) bool {
-		id, ok := ids(token)
-		single = append(single, j{"SpecialToken": j{"id": token, "type_id": 0}})
-		special[token] = j{"id": token, "ids": []int32{id}, "tokens": []string{token}}
-		return ok
+// surround sets the tokens around a text, once all of them have ids: special tokens that the vocabulary lacks are added.
+// What is not there at all counts as the unknown token.
+func (f *folder) surround(t *Tokenizer) error {
+	if f.around[0] == nil && f.around[1] == nil {
+		return nil
 	}
-	for _, t := range before {
-		if !add(t) {
-			return nil
+	side := func(tokens []string) (framePart, error) {
+		var p framePart
+		for _, token := range tokens {
+			id, ok := t.ID(token)
+			if !ok {
+				id, ok = t.ID(t.Unknown())
+			}
+			if !ok {
+				return p, &fault.Invalid{On: "tokenizer", Says: fmt.Sprintf("the token %q, which stands around a text, has no id", token)}
+			}
+			p.ids = append(p.ids, id)
 		}
+		return p, nil
 	}
-	single = append(single, j{"Sequence": j{"id": "A", "type_id": 0}})
-	for _, t := range after {
-		if !add(t) {
-			return nil
-		}
+	before, err := side(f.around[0])
+	if err != nil {
+		return err
 	}
-	return j{"type": "TemplateProcessing", "single": single, "pair": []any{}, "special_tokens": special}
+	after, err := side(f.around[1])
+	t.frames = []frame{{before, {text: true}, after}}
+	return err
 }
 
 // convertBert reads a vocab.txt: a token a line, the line feed alone cut off.
@@ -148,25 +156,14 @@ func (f *folder) convertBert(class tokenizerClass, data []byte) (*Tokenizer, err
 	if class.slow == "MPNet" {
 		cls, sep = "<s>", "</s>"
 	}
-	unk := f.special(class, 2)
-	d, err := parts{norm, j{"type": "BertPreTokenizer"}, template(f.idsOr(v.id, unk), []string{cls}, []string{sep}),
-		j{"type": "WordPiece", "prefix": "##", "cleanup": true}}.definition("WordPiece")
+	f.around = [2][]string{{cls}, {sep}}
+	d, err := parts{norm, j{"type": "BertPreTokenizer"}, nil, j{"type": "WordPiece", "prefix": "##", "cleanup": true}}.definition("WordPiece")
 	if err != nil {
 		return nil, err
 	}
-	m := &wordPiece{vocabulary: v, unknown: unk, prefix: "##", longest: 100}
+	m := &wordPiece{vocabulary: v, unknown: f.special(class, 2), prefix: "##", longest: 100}
 	m.prepare()
 	return d.assemble(m)
-}
-
-// idsOr looks tokens up as transformers does: what is not in the vocabulary has the unknown token's id.
-func (f *folder) idsOr(ids func(string) (int32, bool), unk string) func(string) (int32, bool) {
-	return func(token string) (int32, bool) {
-		if id, ok := ids(token); ok {
-			return id, true
-		}
-		return ids(unk)
-	}
 }
 
 // qwen2 is the splitter of Qwen2Converter, cl100k that of converted tiktoken files.
@@ -197,16 +194,15 @@ func (f *folder) convertBPE(class tokenizerClass, data []byte) (*Tokenizer, erro
 	}
 	prefix := f.config.flag("add_prefix_space", class.prefix == "true")
 	p := parts{pre: byteLevel(prefix, true), decoder: byteLevel(true, true)}
-	ids := f.idsOr(v.id, f.special(class, 2))
 	switch class.slow {
 	case "GPT2", "CodeGen":
 		if p.post = byteLevel(true, true); f.config.flag("add_bos_token", false) {
-			p.post = template(ids, []string{f.special(class, 0)}, nil)
+			f.around[0] = []string{f.special(class, 0)}
 		}
 	case "Qwen2":
 		p.normalizer, p.pre = j{"type": "NFC"}, splitAndBytes(qwen2, prefix)
 	case "Roberta", "Bart", "LED", "Longformer", "Mvp":
-		p.post = template(ids, []string{f.special(class, 5)}, []string{f.special(class, 3)})
+		f.around = [2][]string{{f.special(class, 5)}, {f.special(class, 3)}}
 	default:
 		return nil, &fault.Unsupported{On: "tokenizer", Says: fmt.Sprintf("class %sTokenizer cannot be read from vocab.json and merges.txt", class.slow)}
 	}

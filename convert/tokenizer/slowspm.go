@@ -44,7 +44,6 @@ type spmConversion struct {
 	legacy   bool
 	prefix   bool
 	parts
-	frame [2][]string // around a text
 }
 
 type scoredPiece struct {
@@ -84,11 +83,11 @@ func (c *spmConversion) family() error {
 		for i := min(n, maxExtraIDs) - 1; i >= 0; i-- {
 			c.pieces = append(c.pieces, scoredPiece{fmt.Sprintf("<extra_id_%d>", i), 0})
 		}
-		c.frame[1] = []string{"</s>"}
+		c.around[1] = []string{"</s>"}
 	case "XLMRoberta":
 		return c.xlmRoberta()
 	case "BigBird":
-		c.frame = [2][]string{{"[CLS]"}, {"[SEP]"}}
+		c.around = [2][]string{{"[CLS]"}, {"[SEP]"}}
 	case "DebertaV2":
 		c.debertaV2()
 	case "Albert":
@@ -164,7 +163,7 @@ func (c *spmConversion) xlmRoberta() error {
 	c.pieces = append([]scoredPiece{{"<s>", 0}, {"<pad>", 0}, {"</s>", 0}, {"<unk>", 0}}, rest...)
 	c.pieces = append(c.pieces, scoredPiece{"<mask>", 0})
 	c.unk = 3
-	c.frame = [2][]string{{"<s>"}, {"</s>"}}
+	c.around = [2][]string{{"<s>"}, {"</s>"}}
 	return nil
 }
 
@@ -182,7 +181,7 @@ func (c *spmConversion) debertaV2() {
 	if c.config.flag("split_by_punct", false) {
 		c.pre = sequence("pretokenizers", j{"type": "Punctuation", "behavior": "Isolated"}, c.metaspace(true))
 	}
-	c.frame = [2][]string{{"[CLS]"}, {"[SEP]"}}
+	c.around = [2][]string{{"[CLS]"}, {"[SEP]"}}
 }
 
 func (c *spmConversion) albert() {
@@ -203,7 +202,7 @@ func (c *spmConversion) albert() {
 			c.pieces[i].score -= 100
 		}
 	}
-	c.frame = [2][]string{{"[CLS]"}, {"[SEP]"}}
+	c.around = [2][]string{{"[CLS]"}, {"[SEP]"}}
 }
 
 // assemble makes the model and the stages.
@@ -221,9 +220,6 @@ func (c *spmConversion) assemble() (*Tokenizer, error) {
 	}
 	if err != nil {
 		return nil, err
-	}
-	if c.frame[0] != nil || c.frame[1] != nil {
-		c.post = template(c.idsOr(m.id, c.special(c.class, 2)), c.frame[0], c.frame[1])
 	}
 	d, err := c.definition(kind)
 	if err != nil {

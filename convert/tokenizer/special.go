@@ -183,6 +183,11 @@ func (f *folder) legacy(s *specials, config object, t *Tokenizer, slow bool) err
 		}
 	}
 	slices.SortStableFunc(s.decoder, func(a, b indexed) int { return a.id - b.id })
+	for i := len(s.decoder) - 1; i > 0; i-- { // of two tokens with one id the last read counts
+		if s.decoder[i].id == s.decoder[i-1].id {
+			s.decoder = slices.Delete(s.decoder, i-1, i)
+		}
+	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 """Answers for the tests that compare with the Hugging Face library: one JSON request a line, one JSON answer a line.
 
     {"load": tokenizer.json as text}   -> null, or {"error": ...}
+    {"auto": folder}                   -> the class's name; AutoTokenizer makes the tokenizer
     {"words": [texts]}                 -> [[words of the normalized text], ...]
     {"encode": [texts]}                -> [[ids, ids with special tokens, text decoded from them], ...]; an error is its text
 """
@@ -9,7 +10,8 @@ import json, os, sys
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 from tokenizers import Tokenizer
 
-sys.stderr = open(os.devnull, "w")
+out = os.fdopen(os.dup(1), "w")  # the library prints to standard output and error
+for fd in (1, 2): os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
 tok = None
 
 def words(text):
@@ -17,13 +19,13 @@ def words(text):
     return [w for w, _ in tok.pre_tokenizer.pre_tokenize_str(text)] if tok.pre_tokenizer else [text]
 
 def encode(text):
-    out = []
+    got = []
     for special in (False, True):
-        try: out.append(tok.encode(text, add_special_tokens=special).ids)
-        except BaseException as e: out.append(str(e) or type(e).__name__)
-    try: out.append(tok.decode(out[1], skip_special_tokens=False) if isinstance(out[1], list) else None)
-    except BaseException as e: out.append(None)
-    return out
+        try: got.append(tok.encode(text, add_special_tokens=special).ids)
+        except BaseException as e: got.append(str(e) or type(e).__name__)
+    try: got.append(tok.decode(got[1], skip_special_tokens=False) if isinstance(got[1], list) else None)
+    except BaseException as e: got.append(None)
+    return got
 
 for line in sys.stdin:
     q = json.loads(line)
@@ -33,8 +35,14 @@ for line in sys.stdin:
             tok.no_truncation()
             tok.no_padding()
             a = None
+        elif "auto" in q:
+            from transformers import AutoTokenizer
+            hf = AutoTokenizer.from_pretrained(q["auto"])
+            tok, a = hf._tokenizer, type(hf).__name__
+            tok.no_truncation()
+            tok.no_padding()
         elif "words" in q: a = [words(t) for t in q["words"]]
         else: a = [encode(t) for t in q["encode"]]
     except BaseException as e: a = {"error": str(e) or type(e).__name__}
-    sys.stdout.write(json.dumps(a) + "\n")
-    sys.stdout.flush()
+    out.write(json.dumps(a) + "\n")
+    out.flush()
