@@ -30,7 +30,7 @@ var _ = Register(Arch{
 // unitRows gives every row the length 1. Source: modeling_baichuan.py of Baichuan 2, NormHead.
 var unitRows = plain("rows of length 1", func(v view.Tensor) (view.Tensor, error) {
 	v, err := wide(v)
-	if err != nil {
+	if err != nil || len(v.Shape) < 2 {
 		return v, err
 	}
 	width := int(v.Shape[len(v.Shape)-1])

@@ -157,6 +157,11 @@ func partialRope(b *Build) ([]Item, error) {
 	if !ok || part < 0 || part > 1 || dim < 0 || dim > maxHeadDim {
 		return nil, &fault.Invalid{On: "config.json: rope_parameters", Says: "partial_rotary_factor " + show(full["partial_rotary_factor"]) + " of a head of " + show(dim)}
 	}
+	return b.rotatedPart(dim, part)
+}
+
+// rotatedPart are the factors of a head of which a part rotates.
+func (b *Build) rotatedPart(dim, part float64) ([]Item, error) {
 	rotated := int(dim * part / 2)
 	return b.Generated("rope_freqs", slices.Concat(slices.Repeat([]float32{1}, rotated), slices.Repeat([]float32{1e30}, int(dim/2)-rotated)))
 }
