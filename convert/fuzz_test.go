@@ -14,7 +14,9 @@ func FuzzConfig(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	names := []string{"llama3", "mixtral", "qwen3moe", "mistral4", "gpt2", "eagle3-llama", "qwen3-reranker", "ministral3"}
+	names := []string{"llama3", "mixtral", "qwen3moe", "mistral4", "gpt2", "eagle3-llama", "qwen3-reranker", "ministral3",
+		"gemma4-26b-a4b", "gemma3n-text", "apertus", "phi35-mini-longrope", "jina-v3", "nomic-bert-moe", "mended-t5-deep-decoder", "falcon-40b",
+		"mended-stablelm-2-12b", "refact", "mended-baichuan2", "wavtokenizer", "bert-sequence", "llama4-text"}
 	var sources []fstest.MapFS
 	for _, n := range names {
 		c, err := conformance.OpenCase(tree, "convert/"+n)
