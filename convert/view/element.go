@@ -91,6 +91,9 @@ func Zip(d safetensors.DType, fn func(row int64, dst []float32, srcs [][]float32
 
 // Scale multiplies by s in float32.
 func Scale(t Tensor, s float32) (Tensor, error) {
+	if r, ok := follow(&t, func(p *product) (Tensor, bool) { return p.scaled(func(f Tensor) (Tensor, error) { return Scale(f, s) }) }); ok {
+		return r, nil
+	}
 	return Map(t, func(v []float32) {
 		for i := range v {
 			v[i] *= s
@@ -100,6 +103,9 @@ func Scale(t Tensor, s float32) (Tensor, error) {
 
 // Divide divides by s in float32, which is not the same as scaling by 1/s.
 func Divide(t Tensor, s float32) (Tensor, error) {
+	if r, ok := follow(&t, func(p *product) (Tensor, bool) { return p.scaled(func(f Tensor) (Tensor, error) { return Divide(f, s) }) }); ok {
+		return r, nil
+	}
 	return Map(t, func(v []float32) {
 		for i := range v {
 			v[i] /= s
@@ -119,6 +125,9 @@ func AddScalar(t Tensor, s float32) (Tensor, error) {
 // Cast converts to another type: any numbers to F32, F16, BF16 or F64 (through float32, to nearest even), integers to
 // integers (truncated to the lower bits, as torch does).
 func Cast(t Tensor, d safetensors.DType) (Tensor, error) {
+	if r, ok := follow(&t, func(p *product) (Tensor, bool) { return p.cast(d) }); ok {
+		return r, nil
+	}
 	switch {
 	case t.DType == d:
 		return t, nil
@@ -196,6 +205,9 @@ func readInts(v []int64, b []byte, d safetensors.DType) {
 
 // Negate changes every sign, of zeros too.
 func Negate(t Tensor) (Tensor, error) {
+	if r, ok := follow(&t, func(p *product) (Tensor, bool) { return p.scaled(Negate) }); ok {
+		return r, nil
+	}
 	return Map(t, func(v []float32) {
 		for i, x := range v {
 			v[i] = -x

@@ -88,6 +88,9 @@ func Slice(t Tensor, axis int, lo, hi int64) (Tensor, error) {
 	if lo == 0 && hi == n {
 		return out, nil
 	}
+	if r, ok := follow(&t, func(p *product) (Tensor, bool) { return p.along(a, func(f Tensor) (Tensor, error) { return Slice(f, a, lo, hi) }) }); ok {
+		return r, nil
+	}
 	if a == len(t.Shape)-1 {
 		out.Reader = &columns{src: t, skip: lo * t.DType.Size(), row: out.RowBytes()}
 		return out, nil
@@ -166,6 +169,9 @@ func Concat(axis int, ts ...Tensor) (Tensor, error) {
 	if len(ts) == 1 {
 		return out, nil
 	}
+	if r, ok := joined(a, ts); ok {
+		return r.Named(out.Name), nil
+	}
 	if a == len(out.Shape)-1 {
 		out.Reader = &beside{parts: slices.Clone(ts), row: out.RowBytes()}
 		return out, nil
@@ -221,6 +227,9 @@ func Gather(t Tensor, axis int, index []int64) (Tensor, error) {
 			return Tensor{}, invalid(t, "choice of element %d of dimension %d, which has %d", i, axis, t.Shape[a])
 		}
 	}
+	if r, ok := follow(&t, func(p *product) (Tensor, bool) { return p.along(a, func(f Tensor) (Tensor, error) { return Gather(f, a, index) }) }); ok {
+		return r, nil
+	}
 	out := t
 	out.Shape = slices.Clone(t.Shape)
 	out.Shape[a] = int64(len(index))
@@ -252,6 +261,9 @@ func PadRows(t Tensor, n int64) (Tensor, error) {
 	shape[0] = n - t.Shape[0]
 	if shape[0] == 0 {
 		return t, nil
+	}
+	if r, ok := follow(&t, func(p *product) (Tensor, bool) { return p.padded(n) }); ok {
+		return r, nil
 	}
 	return Concat(0, t, Zeros(t.Name, t.DType, shape))
 }

@@ -29,6 +29,9 @@ func Reshape(t Tensor, shape ...int64) (Tensor, error) {
 	if known != t.Elements() {
 		return Tensor{}, invalid(t, "shape %v with %d elements as the new shape of %v with %d", shape, known, t.Shape, t.Elements())
 	}
+	if r, ok := follow(&t, func(p *product) (Tensor, bool) { return p.reshaped(shape) }); ok {
+		return r, nil
+	}
 	out := t
 	out.Shape = shape
 	// Rows of the same length are the same rows: only their counting changes.
@@ -83,6 +86,9 @@ func Transpose(t Tensor) (Tensor, error) {
 	if n < 2 {
 		return Tensor{}, invalid(t, "transposition of shape %v", t.Shape)
 	}
+	if r, ok := follow(&t, func(p *product) (Tensor, bool) { return p.transposed() }); ok {
+		return r, nil
+	}
 	out := t
 	out.Shape = slices.Clone(t.Shape)
 	out.Shape[n-2], out.Shape[n-1] = t.Shape[n-1], t.Shape[n-2]
@@ -103,6 +109,9 @@ func Permute(t Tensor, axes ...int) (Tensor, error) {
 			return Tensor{}, invalid(t, "order %v of the dimensions of shape %v", axes, t.Shape)
 		}
 		seen[a] = true
+	}
+	if r, ok := follow(&t, func(p *product) (Tensor, bool) { return p.permuted(axes) }); ok {
+		return r, nil
 	}
 	if n == 0 || axes[n-1] == n-1 {
 		return permuteRows(t, axes), nil

@@ -5,7 +5,7 @@
 //	choose rows       Slice Rows Split Index Gather Concat Stack PadRows Rotary Regroup Permute
 //	cut rows anew     Columns Reshape Squeeze Unsqueeze Transpose
 //	compute           Cast Scale Divide AddScalar Negate Exp Map MapRows MapInts Zip
-//	make              FromFile FromReader Values Zeros Deferred
+//	make              FromFile FromReader Values Zeros Deferred Product
 //
 // Choosing rows costs a read a run of rows, computing costs a pass over the rows asked for. What is missing is a
 // RowReader of one's own (RowFunc) over other tensors: dequantization of several stored tensors into one is that.
