@@ -134,7 +134,7 @@ func (t *text) predicted(outs []output) []output {
 // parallel runs f for every index on all cores. Results go into slots of their own, so that sums are taken in order.
 func parallel(n int, f func(i int)) {
 	var wg sync.WaitGroup
-	workers := min(n, runtime.GOMAXPROCS(0))
+	workers := min(n, runtime.NumCPU())
 	for w := range workers {
 		wg.Add(1)
 		go func() {

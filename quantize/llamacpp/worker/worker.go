@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
+	"time"
 
 	"quern/quantize/llamacpp"
 )
@@ -33,6 +35,9 @@ func Main(ctx context.Context) error {
 	if _, err := in.Stat(); err != nil {
 		return errors.New("worker: this command is started by quern itself")
 	}
+	if runtime.GOMAXPROCS(0) < 2 {
+		runtime.GOMAXPROCS(2) // without an idle one Go's scheduler takes the processor away from every call
+	}
 	return Serve(ctx, in, out)
 }
 
@@ -45,6 +50,9 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	go func() { ended <- receive(ctx, in, requests) }()
 	finished := make(chan error, 1)
 	go func() {
+		// One thread makes all calls: ggml's pool keeps its workers in step with the thread that evaluates, and two
+		// threads lose half of the speed where that one changes with every call.
+		runtime.LockOSThread()
 		s := &session{out: out}
 		for m := range requests {
 			if err := s.answer(m); err != nil {
@@ -114,6 +122,8 @@ type session struct {
 	lib    *binding
 	log    logBook
 	models []*model
+
+	breathed time.Time // when the scheduler was last given a word in
 }
 
 // operation runs one request. A returned error is a Failure for the parent; only a broken pipe ends the session.
