@@ -91,7 +91,9 @@ func Zip(d safetensors.DType, fn func(row int64, dst []float32, srcs [][]float32
 
 // Scale multiplies by s in float32.
 func Scale(t Tensor, s float32) (Tensor, error) {
-	if r, ok := follow(&t, func(p *product) (Tensor, bool) { return p.scaled(func(f Tensor) (Tensor, error) { return Scale(f, s) }) }); ok {
+	if r, ok := follow(&t, func(p *product) (Tensor, bool) {
+		return p.scaled(func(f Tensor) (Tensor, error) { return Scale(f, s) })
+	}); ok {
 		return r, nil
 	}
 	return Map(t, func(v []float32) {
@@ -103,7 +105,9 @@ func Scale(t Tensor, s float32) (Tensor, error) {
 
 // Divide divides by s in float32, which is not the same as scaling by 1/s.
 func Divide(t Tensor, s float32) (Tensor, error) {
-	if r, ok := follow(&t, func(p *product) (Tensor, bool) { return p.scaled(func(f Tensor) (Tensor, error) { return Divide(f, s) }) }); ok {
+	if r, ok := follow(&t, func(p *product) (Tensor, bool) {
+		return p.scaled(func(f Tensor) (Tensor, error) { return Divide(f, s) })
+	}); ok {
 		return r, nil
 	}
 	return Map(t, func(v []float32) {

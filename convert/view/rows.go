@@ -88,7 +88,9 @@ func Slice(t Tensor, axis int, lo, hi int64) (Tensor, error) {
 	if lo == 0 && hi == n {
 		return out, nil
 	}
-	if r, ok := follow(&t, func(p *product) (Tensor, bool) { return p.along(a, func(f Tensor) (Tensor, error) { return Slice(f, a, lo, hi) }) }); ok {
+	if r, ok := follow(&t, func(p *product) (Tensor, bool) {
+		return p.along(a, func(f Tensor) (Tensor, error) { return Slice(f, a, lo, hi) })
+	}); ok {
 		return r, nil
 	}
 	if a == len(t.Shape)-1 {
@@ -227,7 +229,9 @@ func Gather(t Tensor, axis int, index []int64) (Tensor, error) {
 			return Tensor{}, invalid(t, "choice of element %d of dimension %d, which has %d", i, axis, t.Shape[a])
 		}
 	}
-	if r, ok := follow(&t, func(p *product) (Tensor, bool) { return p.along(a, func(f Tensor) (Tensor, error) { return Gather(f, a, index) }) }); ok {
+	if r, ok := follow(&t, func(p *product) (Tensor, bool) {
+		return p.along(a, func(f Tensor) (Tensor, error) { return Gather(f, a, index) })
+	}); ok {
 		return r, nil
 	}
 	out := t
