@@ -151,7 +151,7 @@ func TestPull(t *testing.T) {
 		t.Errorf("second pull: %v, fetched %d, %d requests", err, s.Fetched, len(hub.Requests()))
 	}
 	hub.Forget()
-	if s, err = c.Pull(t.Context(), Request{Repo: "acme/tiny", Revision: s.Commit}); err != nil || len(hub.Requests()) != 0 {
+	if _, err = c.Pull(t.Context(), Request{Repo: "acme/tiny", Revision: s.Commit}); err != nil || len(hub.Requests()) != 0 {
 		t.Errorf("pull of a commit: %v, %d requests", err, len(hub.Requests()))
 	}
 	c.o.Offline = true

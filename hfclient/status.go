@@ -46,10 +46,10 @@ func offlineError(on subject, says string) error {
 
 // refusal is what a failed answer says about itself.
 type refusal struct {
-	status          int
-	code, message   string
-	request         string
-	hasToken, agent bool
+	status        int
+	code, message string
+	request       string
+	hasToken      bool
 }
 
 // statusError makes the error of an answer that is not a success, and closes its body.

@@ -61,9 +61,7 @@ func setup(e *testscript.Env) error {
 	if err := os.MkdirAll(home, 0o777); err != nil {
 		return err
 	}
-	for _, kv := range []string{"HOME=" + home, "XDG_DATA_HOME=" + filepath.Join(home, "data"), "NO_COLOR=1"} {
-		e.Vars = append(e.Vars, kv)
-	}
+	e.Vars = append(e.Vars, "HOME="+home, "XDG_DATA_HOME="+filepath.Join(home, "data"), "NO_COLOR=1")
 	if rt, err := llamacpp.Find(llamacpp.FindOptions{}); err == nil {
 		e.Vars = append(e.Vars, "RUNTIME="+rt.Dir, llamacpp.EnvLib+"="+rt.Dir)
 	}

@@ -7,7 +7,6 @@ import "quern/convert/fault"
 // rope is never nil; where the configuration has such an object it is also the one in the merged object, so that
 // later readers of rope_scaling see the completed keys as the reference's do.
 func (c *Config) Text() (merged, rope Object, err error) {
-	merged = c.Object
 	if v, ok := c.Object["text_config"]; ok {
 		over, ok := v.(Object)
 		if !ok {

@@ -80,13 +80,6 @@ func (t *table) findString(text string) (int32, bool) {
 
 func (t *table) len() int { return len(t.ids) - 1 }
 
-// each calls f for every text, in the order in which they were first put.
-func (t *table) each(f func(text string, id int32)) {
-	for e := 1; e < len(t.ids); e++ {
-		f(string(t.entry(e)), t.ids[e])
-	}
-}
-
 // pairs maps two neighbouring symbols to the rank of their merge and what they become. Open addressing on one slice:
 // this look-up is the inner loop of encoding.
 type pairs struct {

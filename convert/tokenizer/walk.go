@@ -268,15 +268,6 @@ func (w *walker) scalar() {
 	}
 }
 
-// null consumes a null, if the next value is one.
-func (w *walker) null() bool {
-	if w.peek() != 'n' {
-		return false
-	}
-	w.scalar()
-	return true
-}
-
 // end fails unless only white space is left.
 func (w *walker) end() {
 	if w.space(); w.err == nil && w.pos != len(w.data) {

@@ -36,7 +36,8 @@ func (h *Hub) Script(args ...string) error {
 	}
 	args = args[1:]
 	// Every request takes this lock first, and so sees the fields that are set here.
-	defer func() { h.mu.Lock(); h.mu.Unlock() }() //nolint:staticcheck // an empty section is a barrier
+	//lint:ignore SA2001 an empty section is a barrier
+	defer func() { h.mu.Lock(); h.mu.Unlock() }()
 	if len(args) < run.least || run.exact && len(args) > run.least {
 		return fmt.Errorf("%d arguments, want %d", len(args), run.least)
 	}

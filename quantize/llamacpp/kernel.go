@@ -64,13 +64,13 @@ func OpenKernels(r *Runtime) (*Kernels, error) {
 
 // typeTraits is struct ggml_type_traits (ggml.h).
 type typeTraits struct {
-	name       uintptr
-	block      int64
-	interleave int64
-	size       uintptr
-	quantized  bool
-	toFloat    uintptr // void (const void * x, float * y, int64_t k)
-	fromFloat  uintptr
+	_       uintptr // name
+	block   int64
+	_       int64 // interleave
+	size    uintptr
+	_       bool    // quantized
+	toFloat uintptr // void (const void * x, float * y, int64_t k)
+	_       uintptr // from float
 }
 
 func (k *Kernels) readTraits(l library) error {
