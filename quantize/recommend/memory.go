@@ -13,48 +13,101 @@ func (m Memory) Total() int64 { return m.Weights + m.KV + m.Recurrent + m.Comput
 
 // Setting is how a model is run.
 type Setting struct {
-	Context    int64  `json:"context"`    // tokens of one slot
-	Slots      int64  `json:"slots"`      // sequences served at once
-	Unified    bool   `json:"kv_unified"` // slots share one cache
-	KV         string `json:"kv_type"`    // f16, q8_0, q4_0
-	MicroBatch int64  `json:"ubatch"`     // tokens computed at once
-	Batch      int64  `json:"batch"`      // tokens submitted at once
-	Threads    int    `json:"threads"`    // of the CPU
-	FlashAttn  bool   `json:"flash_attn"` //
+	Context    int64  `json:"context"`         // tokens of one slot
+	Slots      int64  `json:"slots"`           // sequences served at once
+	Unified    bool   `json:"kv_unified"`      // slots share one cache
+	KV         string `json:"kv_type"`         // f16, q8_0, q4_0
+	MicroBatch int64  `json:"ubatch"`          // tokens computed at once
+	Batch      int64  `json:"batch"`           // tokens submitted at once
+	Threads    int    `json:"threads"`         // of the CPU
+	FlashAttn  bool   `json:"flash_attn"`      // attention without the matrix of scores
+	Outputs    int64  `json:"-"`               // rows of logits computed at once; 0: one for each slot, as a server does
+	Metal      bool   `json:"metal,omitempty"` // computed by Metal, whose attention keeps intermediate results in the compute buffer
 }
 
-// kvBits is the size of a cache element in bits by type name.
-var kvBits = map[string]int64{"f32": 320, "f16": 160, "bf16": 160, "q8_0": 85, "q5_1": 60, "q5_0": 55, "q4_1": 50, "q4_0": 45}
+// kvBits is the size of a cache element by type name, in eightieths of a byte: blocks of 32 share their scale.
+var kvBits = map[string]int64{"f32": 320, "f16": 160, "bf16": 160, "q8_0": 85, "q5_1": 60, "q5_0": 55, "q4_1": 50, "q4_0": 45, "iq4_nl": 45}
 
 // KVTypes are the cache types that are considered, best first.
 var KVTypes = []string{"f16", "q8_0"}
 
 func pad256(n int64) int64 { return (n + 255) / 256 * 256 }
 
-// cells is the number of token cells of a layer's cache, over all streams (llama.cpp v0.5.0: llama-context.cpp:289,
-// llama-kv-cache-iswa.cpp:73).
-func (l Layer) cells(o Setting) int64 {
-	slots := max(o.Slots, 1)
-	ctx, streams := pad256(o.Context), slots
+func (o Setting) slots() int64 { return max(o.Slots, 1) }
+
+// streams is the number of separate caches.
+func (o Setting) streams() int64 {
 	if o.Unified {
-		ctx, streams = pad256(o.Context*slots), 1
+		return 1
 	}
-	if l.Window > 0 {
-		window := l.Window
-		if o.Unified {
-			window *= slots
+	return o.slots()
+}
+
+// cells is the number of token cells of one stream: a unified cache holds the contexts of all slots.
+func (o Setting) cells() int64 {
+	if o.Unified {
+		return pad256(o.Context * o.slots())
+	}
+	return pad256(o.Context)
+}
+
+// cells is the number of token cells of a layer's cache, in one stream (llama.cpp v0.5.0: llama-context.cpp:289,
+// llama-kv-cache-iswa.cpp:60).
+func (l Layer) cells(o Setting) int64 {
+	ctx := o.cells()
+	if l.Window == 0 {
+		return ctx
+	}
+	window := l.Window
+	if o.Unified {
+		window *= o.slots()
+	}
+	return pad256(min(ctx, window+o.MicroBatch))
+}
+
+// csaRatio marks the layers of DeepSeek V4 that also have an index (llama-kv-cache-dsv4.cpp).
+const csaRatio = 4
+
+// kvBytes is the exact size of a layer's part of the key-value cache, over all streams.
+func (s *Shape) kvBytes(l Layer, o Setting) int64 {
+	if s.Cache == Recurrent || s.Cache == NoCache || l.Shared {
+		return 0
+	}
+	value := l.KVHeads * l.ValueLen
+	if !o.FlashAttn && l.ValueLen > 0 && l.KVHeads > 0 {
+		value = s.widestValue() // without flash attention values lie transposed, and all layers take the widest one's room
+	}
+	row, size, streams := l.KVHeads*l.KeyLen+value, l.cells(o), o.streams()
+	if l.Ratio > 0 || s.Arch == "deepseek4" { // never unified
+		streams = o.slots()
+		size = pad256(min(pad256(o.Context), l.Window+o.MicroBatch))
+	}
+	n := row * size
+	switch {
+	case l.Ratio > 0:
+		n += pad256(max(1, (pad256(o.Context)+l.Ratio-1)/l.Ratio)) * l.KVHeads * l.KeyLen
+		if l.Ratio == csaRatio {
+			n += pad256((pad256(o.Context)+csaRatio-1)/csaRatio) * l.Index
 		}
-		ctx = min(ctx, pad256(min(ctx, window+o.MicroBatch)))
+	case l.Index > 0:
+		n += l.Index * o.cells()
 	}
-	return ctx * streams
+	return n * streams * kvBits[o.KV] / 80
+}
+
+func (s *Shape) widestValue() int64 {
+	n := int64(0)
+	for _, l := range s.Layers {
+		n = max(n, l.KVHeads*l.ValueLen)
+	}
+	return n
 }
 
 // KVBytes is the exact size of the key-value cache.
 func (s *Shape) KVBytes(o Setting) int64 {
-	bits := kvBits[o.KV]
 	total := int64(0)
 	for _, l := range s.Layers {
-		total += l.cells(o) * l.KVHeads * (l.KeyLen + l.ValueLen) * bits / 80
+		total += s.kvBytes(l, o)
 	}
 	return total
 }
@@ -63,40 +116,16 @@ func (s *Shape) KVBytes(o Setting) int64 {
 func (s *Shape) RecurrentBytes(o Setting) int64 {
 	total := int64(0)
 	for _, l := range s.Layers {
-		total += 4 * l.Recurrent * max(o.Slots, 1)
+		total += 4 * l.Recurrent * o.slots()
+		switch l.Ratio { // what DeepSeek V4 has not yet compressed: key and score, twice the ratio where blocks overlap
+		case 0:
+		case csaRatio:
+			total += 4 * 2 * o.slots() * 2 * csaRatio * 2 * (l.KeyLen + l.Index)
+		default:
+			total += 4 * 2 * o.slots() * l.Ratio * l.KeyLen
+		}
 	}
 	return total
-}
-
-// ComputeBytes models the compute buffer of a Metal build of mid-2026 with flash attention (design: the largest of the
-// feed-forward, expert, attention and output steps; 880 simulated cases: median error 0.01 %, worst 13 %).
-func (s *Shape) ComputeBytes(o Setting) int64 {
-	ub, e := o.MicroBatch, s.Embedding
-	ctx, swa, att := int64(0), int64(0), int64(0)
-	for _, l := range s.Layers {
-		if l.Window > 0 {
-			swa = max(swa, l.cells(o))
-		} else if l.KVHeads > 0 {
-			ctx = max(ctx, l.cells(o))
-		}
-	}
-	mask := 2 * ub * (ctx + swa)
-	for _, l := range s.Layers {
-		if l.KVHeads == 0 {
-			continue
-		}
-		cells := l.cells(o)
-		fa := 2*(l.KeyLen+l.ValueLen)*l.KVHeads*cells + 4*min(ub, 32)*l.Heads*32*(l.ValueLen+2) +
-			64*(2*l.KeyLen*l.KVHeads+2*l.ValueLen*l.KVHeads+2*ub) + cells/64*(ub/8)
-		att = max(att, mask+fa+4*ub*(3*e+3*l.Heads*l.KeyLen))
-	}
-	ffn := mask + 4*ub*(3*s.FeedForward+3*e)
-	moe := int64(0)
-	if s.Experts > 0 {
-		moe = mask + 4*ub*(2*s.ExpertsUsed*e+s.ExpertsUsed*s.ExpertFF+e) + 4*s.Experts*ub
-	}
-	out := 4*s.Vocab + 8*ub*e
-	return max(ffn, moe, att, out)
 }
 
 // Needs is the whole memory of a model whose weights take weights bytes, under a setting.

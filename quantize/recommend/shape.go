@@ -13,18 +13,37 @@ import (
 
 // Shape is what a model needs at run time, whatever its architecture.
 type Shape struct {
-	Arch         string
-	ContextLimit int64 // the model's own limit, in tokens
-	Embedding    int64 // width of the hidden state
-	FeedForward  int64 // width of the widest dense feed-forward layer
-	ExpertFF     int64 // width of one expert, 0 for dense models
-	Experts      int64
-	ExpertsUsed  int64
-	Vocab        int64
-	Layers       []Layer
+	Arch          string
+	ContextLimit  int64 // the model's own limit, in tokens
+	Embedding     int64 // width of the hidden state
+	FeedForward   int64 // width of the widest dense feed-forward layer
+	ExpertFF      int64 // width of one expert, 0 for dense models
+	Experts       int64
+	ExpertsUsed   int64
+	SharedFF      int64 // width of the expert that every token uses, 0: none
+	PerLayer      int64 // width of the input that each layer gets of its own (Gemma 3n, 4), 0: none
+	Vocab         int64
+	Inner, State  int64 // of state-space layers: channels, and elements of state for each
+	IndexHeads    int64 // of a sparse-attention index
+	WKV           bool  // layers are RWKV's
+	Latent        Latent
+	Cache         CacheKind
+	Rotary        bool // positions turn queries and keys
+	PositionTable bool // positions are looked up
+	EmbeddingNorm bool // embeddings are normed before the first layer
+	LayerNorm     bool // norms subtract the mean
+	Logits        bool // there is an output over the vocabulary
+	Layers        []Layer
 
 	Params       int64 // all weights
 	ActiveParams int64 // weights that one token touches
+}
+
+// Latent is multi-head latent attention: heads share one compressed row per token (DeepSeek V2 and later). Zero: none.
+type Latent struct {
+	Rank  int64 // elements of the compressed row, beside those that are turned by position
+	Key   int64 // elements per head of queries and keys when expanded
+	Value int64 // and of values
 }
 
 // Layer is one block's share in caches and attention.
@@ -34,19 +53,21 @@ type Layer struct {
 	KeyLen    int64 // elements per head in the key cache
 	ValueLen  int64 // elements per head in the value cache; 0 where keys hold all (MLA)
 	Window    int64 // sliding window in tokens, 0: full attention
+	FF        int64 // width of the dense feed-forward network here
 	Recurrent int64 // F32 elements of recurrent state per sequence
+	Index     int64 // elements per token in the cache of a sparse-attention index, beside keys and values
+	Shared    bool  // reads the cache of an earlier layer and has none of its own
+	Ratio     int64 // tokens that one cell of a compressed cache stands for (DeepSeek V4), 0: none
+	Parallel  bool  // attention and feed-forward network read the same
+
+	parts map[string][2]int64 // the block's matrices by name: rows' length and number
 }
 
-// windowPeriods are the architectures whose sliding-window pattern llama.cpp knows by itself when the file has none: every
-// n-th layer attends to everything, the last of n unless denseFirst (llama.cpp v0.5.0, src/models/*.cpp).
-var windowPeriods = map[string]struct {
-	n          int
-	denseFirst bool
-}{
-	"afmoe": {n: 4}, "cohere2": {n: 4}, "cohere2moe": {4, true}, "exaone-moe": {n: 4}, "exaone4": {n: 4}, "gemma-embedding": {n: 6},
-	"gemma2": {n: 2}, "gemma3": {n: 6}, "gemma3n": {n: 5}, "laguna": {4, true}, "llama4": {n: 4}, "mellum": {n: 4},
-	"modern-bert": {3, true}, "muse-glimmer": {n: 4}, "olmo2": {n: 4}, "gpt-oss": {n: 2}, "plamo3": {n: 8}, "smallthinker": {4, true},
-}
+func (l *Layer) has(part string) bool { return l.parts[part] != [2]int64{} }
+
+// depth is the length of a part's rows, width their number.
+func (l *Layer) depth(part string) int64 { return l.parts[part][0] }
+func (l *Layer) width(part string) int64 { return l.parts[part][1] }
 
 // ShapeOf reads a shape from a file's metadata and tensors. An error names the key that is missing.
 func ShapeOf(p *gguf.Plan) (*Shape, error) {
@@ -66,14 +87,25 @@ func ShapeOf(p *gguf.Plan) (*Shape, error) {
 	}
 	s.ContextLimit = r.number("context_length", 0)
 	s.Embedding = r.number("embedding_length", 0)
+	s.PerLayer = r.number("embedding_length_per_layer_input", 0)
 	s.Experts = r.number("expert_count", 0)
 	s.ExpertsUsed = r.number("expert_used_count", 0)
 	s.ExpertFF = r.number("expert_feed_forward_length", 0)
+	s.SharedFF = max(r.number("expert_shared_feed_forward_length", 0), r.number("expert_shared_count", 0)*s.ExpertFF)
 	s.Vocab = r.vocab()
+	s.Inner, s.State = r.number("ssm.inner_size", 0), r.number("ssm.state_size", 0)
+	s.IndexHeads = r.number("attention.indexer.head_count", 0)
+	s.WKV = r.has("wkv.head_size")
+	if r.has("attention.key_length_mla") {
+		s.Latent = Latent{r.number("attention.kv_lora_rank", 0), r.number("attention.key_length_mla", 0), r.number("attention.value_length_mla", 0)}
+	}
+	s.Cache = r.cacheKind()
+	r.trunk = int(max(n-r.number("nextn_predict_layers", 0), 0))
 	for i := range int(n) {
-		s.FeedForward = max(s.FeedForward, r.at("feed_forward_length", i, 0))
 		s.Layers = append(s.Layers, r.layer(s, i))
 	}
+	r.parts(s, p)
+	r.repeat(s)
 	if s.Experts > 0 && s.ExpertFF == 0 {
 		s.ExpertFF = s.FeedForward
 	}
@@ -85,8 +117,9 @@ func ShapeOf(p *gguf.Plan) (*Shape, error) {
 const maxLayers = 4096
 
 type reader struct {
-	arch string
-	kv   map[string]any
+	arch  string
+	kv    map[string]any
+	trunk int // layers before those that predict further tokens
 }
 
 func (r *reader) number(key string, otherwise int64) int64 { return r.at(key, 0, otherwise) }
@@ -146,79 +179,6 @@ func (r *reader) vocab() int64 {
 		return int64(len(t))
 	}
 	return r.number("vocab_size", 0)
-}
-
-func (r *reader) layer(s *Shape, i int) Layer {
-	l := Layer{Heads: r.at("attention.head_count", i, 0)}
-	l.KVHeads = r.at("attention.head_count_kv", i, l.Heads)
-	perHead := int64(0)
-	if h := r.number("attention.head_count", 0); h > 0 {
-		perHead = s.Embedding / h
-	}
-	l.KeyLen = r.at("attention.key_length", i, perHead)
-	l.ValueLen = r.at("attention.value_length", i, perHead)
-	if r.windowed(i) {
-		l.Window = r.number("attention.sliding_window", 0)
-		l.KeyLen = r.at("attention.key_length_swa", i, l.KeyLen)
-		l.ValueLen = r.at("attention.value_length_swa", i, l.ValueLen)
-	}
-	if rank := r.number("attention.kv_lora_rank", 0); rank > 0 && r.kv[r.arch+".attention.key_length_mla"] != nil {
-		// multi-head latent attention keeps one compressed row per token and no values
-		l.KVHeads, l.KeyLen, l.ValueLen = 1, rank+r.number("rope.dimension_count", 0), 0
-	}
-	r.recurrent(&l, i, s)
-	return l
-}
-
-// recurrent gives state-space layers their state: llama.cpp keeps conv and scan states in F32 for each sequence
-// (llama-hparams.cpp, n_embd_r and n_embd_s).
-func (r *reader) recurrent(l *Layer, i int, s *Shape) {
-	if head := r.number("wkv.head_size", 0); head > 0 {
-		l.KVHeads = 0
-		l.Recurrent = r.number("token_shift_count", 2)*s.Embedding + s.Embedding*head
-		return
-	}
-	inner, state := r.number("ssm.inner_size", 0), r.number("ssm.state_size", 0)
-	if inner == 0 || r.kv[r.arch+".attention.head_count_kv"] != nil && l.KVHeads > 0 && !r.recurrentAt(i) {
-		return
-	}
-	if !r.parallelHybrid() {
-		l.KVHeads = 0
-	}
-	conv := max(r.number("ssm.conv_kernel", 0)-1, 0)
-	l.Recurrent = conv*(inner+2*r.number("ssm.group_count", 0)*state) + state*inner
-}
-
-// recurrentAt tells which layers of a hybrid are recurrent where the file says it by interval.
-func (r *reader) recurrentAt(i int) bool {
-	if r.parallelHybrid() {
-		return true
-	}
-	n := r.number("full_attention_interval", 0)
-	return n > 0 && (int64(i)+1)%n != 0
-}
-
-// parallelHybrid: both attention and a state-space mixer in every layer.
-func (r *reader) parallelHybrid() bool { return r.arch == "falcon-h1" }
-
-func (r *reader) windowed(i int) bool {
-	if r.number("attention.sliding_window", 0) == 0 {
-		return false
-	}
-	if flags, ok := r.kv[r.arch+".attention.sliding_window_pattern"].([]bool); ok {
-		return i < len(flags) && flags[i]
-	}
-	p, known := windowPeriods[r.arch]
-	if n := r.number("attention.sliding_window_pattern", 0); n > 0 {
-		p.n, known = int(n), true
-	}
-	if !known {
-		return false // the architecture is run with full attention, whatever its window
-	}
-	if p.denseFirst {
-		return i%p.n != 0
-	}
-	return i%p.n < p.n-1
 }
 
 // count sums the weights, and those that a token touches: of experts only the used share.
