@@ -1,63 +1,197 @@
 package recommend
 
 import (
+	_ "embed"
+	"encoding/json"
+	"math"
 	"strings"
 
 	"quern/quantize/machine"
 )
 
-// Speed is a prediction in tokens a second.
+// Speed is a prediction in tokens a second, with the interval that nine in ten published measurements fall into.
 type Speed struct {
 	Prefill    float64 `json:"prefill"`
 	Generation float64 `json:"generation"`
+	Low        float64 `json:"generation_low"`
+	High       float64 `json:"generation_high"`
 	Confidence string  `json:"confidence"` // measured, same generation, assumed
 }
 
-// chipConstants of design/07: rho is the share of the memory bandwidth that generation reaches, kappa how much dearer
-// K-quants are to read, prefill the tokens a second x billions of active parameters per GPU core.
-type chipConstants struct{ rho, kappa, prefill float64 }
+//go:embed data/speed.json
+var speedJSON []byte
 
-var generations = map[string]chipConstants{
-	"M1": {.80, 1.25, 110}, "M2": {.82, 1.20, 120}, "M3": {.83, 1.15, 126}, "M4": {.85, 1.03, 149}, "M5": {.88, 1.0, 545}, "M6": {.88, 1.0, 545},
+// constants are the numbers of the speed model, fitted to published measurements by TestCalibrate. Each has a cause:
+//
+//	rho      share of the memory bandwidth that reading weights reaches, by generation; ultra: two dies do not add up
+//	unpack   ms x GPU core to unpack and multiply 10^9 weights, by class of type; core: how much faster a generation does it
+//	layer    ms of launching a layer's kernels, by generation, times kind (hybrid, moe), times old for builds before 2025
+//	experts  how much dearer scattered experts are to read than one matrix
+//	cache    how much dearer the cache is to read than weights
+//	prefill  10^9 weights x tokens a second that a GPU core multiplies, by generation; and what lowers it
+//	spread   nine in ten measurements are within this factor of the prediction, by kind
+type constants map[string]float64
+
+var fitted = mustConstants()
+
+func mustConstants() constants {
+	var t struct{ Constants constants }
+	if err := json.Unmarshal(speedJSON, &t); err != nil {
+		panic(err) // the table is part of the program; a test reads it
+	}
+	return t.Constants
 }
 
-// layerTime is the fixed cost of a layer per token on a Metal build of 2026, in milliseconds.
-const layerTime = .06
+// load is what one token costs, whatever the machine.
+type load struct {
+	kind        string  // dense, moe, hybrid, hybrid-moe
+	type_       string  // of the file
+	readGB      float64 // weights that a token reads
+	activeB     float64 // 10^9 weights that a token uses
+	layers      float64
+	cacheGB     float64 // read of the cache
+	old         bool    // an old build of llama.cpp
+	depth       float64 // tokens before
+	promptToken float64 // tokens of a prompt, for prefill
+}
+
+// gpu is what matters of a machine.
+type gpu struct {
+	generation string
+	cores      float64
+	bandwidth  float64 // 10^9 bytes a second
+	ultra      bool
+}
+
+// unpackClass sorts types by how their blocks are unpacked.
+func unpackClass(t string) string {
+	switch t = strings.TrimPrefix(t, "UD-"); {
+	case strings.Contains(t, "_K"):
+		if strings.HasPrefix(t, "Q3") || strings.HasPrefix(t, "Q2") {
+			return "K3"
+		}
+		return "K"
+	case strings.HasPrefix(t, "IQ4"), t == "MXFP4":
+		return "IQ4"
+	case strings.HasPrefix(t, "IQ"), strings.HasPrefix(t, "TQ"):
+		return "IQ"
+	case t == "Q8_0":
+		return "Q8"
+	case t == "F16", t == "BF16", t == "F32":
+		return "F16"
+	}
+	return "Q4"
+}
+
+// generation is milliseconds for one token: reading and unpacking overlap in part, launching and the cache come on top.
+func (c constants) generation(g gpu, l load) float64 {
+	rho := c["rho."+g.generation]
+	if g.ultra {
+		rho *= c["rho.ultra"]
+	}
+	read := l.readGB / (rho * g.bandwidth) * 1000
+	if strings.Contains(l.kind, "moe") {
+		read *= c["experts"]
+	}
+	unpack := l.activeB * c["unpack."+unpackClass(l.type_)] / (c["core."+g.generation] * g.cores)
+	layer := c["layer."+g.generation]
+	if strings.Contains(l.kind, "hybrid") {
+		layer *= c["layer.hybrid"]
+	}
+	if strings.Contains(l.kind, "moe") {
+		layer *= c["layer.moe"]
+	}
+	if l.old {
+		layer *= c["layer.old"]
+	}
+	return l.layers*layer + math.Hypot(read, unpack) + c["cache"]*l.cacheGB/(rho*g.bandwidth)*1000
+}
+
+// prompt is tokens a second of a prompt.
+func (c constants) prompt(g gpu, l load) float64 {
+	v := c["prefill."+g.generation] * g.cores / l.activeB
+	if strings.Contains(l.kind, "moe") {
+		v *= c["prefill.moe"]
+	}
+	if strings.Contains(l.kind, "hybrid") {
+		v *= c["prefill.hybrid"]
+	}
+	if cl := unpackClass(l.type_); cl == "F16" {
+		v *= c["prefill.F16"]
+	} else if cl == "K" || cl == "K3" || cl == "IQ" || cl == "IQ4" {
+		v *= c["prefill.K"]
+	}
+	if l.old {
+		v *= c["prefill.old"]
+	}
+	return v / (1 + (l.depth+l.promptToken/2)/c["prefill.depth"])
+}
 
 // cpuBandwidth is assumed of a machine that does not tell its memory bandwidth: two channels of DDR4-3200 at four fifths.
 const cpuBandwidth = 40
 
-// Predict estimates speeds at the given depth of context. factor is the calibration of this machine: measured over
-// predicted generation speed of earlier runs, 1 where there are none.
+// cpuSpread is the factor of the interval on machines without a fit.
+const cpuSpread = 2.
+
+func (s *Shape) kind() string {
+	switch moe, hybrid := s.Experts > 0, s.Cache == Hybrid || s.Cache == Recurrent; {
+	case moe && hybrid:
+		return "hybrid-moe"
+	case moe:
+		return "moe"
+	case hybrid:
+		return "hybrid"
+	}
+	return "dense"
+}
+
+// Predict estimates speeds with an empty cache of the setting's type, as benchmarks state them; depth is for Setting's own use
+// in ranking contexts. factor is the calibration of this machine: measured over predicted generation speed of earlier runs, 0 or
+// 1 where there are none.
 func Predict(m *machine.Machine, s *Shape, weights int64, activeBytes int64, typeName string, o Setting, factor float64) Speed {
-	c, known := generations[m.Generation()]
-	bw := float64(m.Bandwidth)
+	l := load{kind: s.kind(), type_: typeName, readGB: float64(activeBytes) / 1e9, activeB: float64(s.ActiveParams) / 1e9, layers: float64(len(s.Layers)),
+		depth: usualDepth, promptToken: 512}
+	used := o
+	used.Context, used.Slots = min(o.Context, usualDepth), 1
+	l.cacheGB = float64(s.KVBytes(used)) / 1e9
+	g := gpu{m.Generation(), float64(m.GPUCores), float64(m.Bandwidth), strings.HasSuffix(m.Chip, "Ultra")}
 	sp := Speed{Confidence: "same generation"}
-	if !known {
-		c, sp.Confidence = chipConstants{.6, 1.2, 0}, "assumed"
+	spread := fitted["spread."+l.kind]
+	switch _, known := fitted["rho."+g.generation]; {
+	case known && g.cores > 0 && g.bandwidth > 0 && l.activeB > 0:
+		sp.Generation, sp.Prefill = 1000/fitted.generation(g, l), fitted.prompt(g, l)
+	default:
+		sp, spread = onCPU(m, l), cpuSpread
 	}
-	if bw == 0 {
-		bw, sp.Confidence = cpuBandwidth, "assumed"
-	}
-	kappa := 1.0
-	if strings.Contains(typeName, "_K") || strings.HasPrefix(typeName, "IQ") {
-		kappa = c.kappa
-	}
-	kv := float64(s.KVBytes(o)) / 1e9
-	ms := kappa*float64(activeBytes)/1e9/(c.rho*bw)*1000 + kv/(.5*c.rho*bw)*1000
-	if known {
-		ms += float64(len(s.Layers)) * layerTime
-	}
-	sp.Generation = 1000 / ms
-	billions := float64(s.ActiveParams) / 1e9
-	if known && billions > 0 {
-		sp.Prefill = c.prefill * float64(m.GPUCores) / billions
-	} else if billions > 0 {
-		sp.Prefill = 16 * float64(m.FastCores()) / billions
+	if g.generation == "M6" || g.generation == "A18" {
+		sp.Confidence, spread = "assumed", spread*1.2 // no measurement of these is published
 	}
 	if factor > 0 && factor != 1 {
 		sp.Generation *= factor
-		sp.Confidence = "measured"
+		sp.Confidence, spread = "measured", measuredSpread
+	}
+	sp.Low, sp.High = sp.Generation/spread, sp.Generation*spread
+	return sp
+}
+
+const (
+	usualDepth     = 512  // tokens in the cache for which speeds are stated
+	measuredSpread = 1.10 // of a prediction that this machine's own records correct
+)
+
+// onCPU is bound by memory bandwidth; prompts by arithmetic, 16 x 10^9 weights a second and core.
+func onCPU(m *machine.Machine, l load) Speed {
+	bw := float64(m.Bandwidth)
+	if bw == 0 {
+		bw = cpuBandwidth
+	}
+	ms := 1.2*l.readGB/(.6*bw)*1000 + l.cacheGB/(.3*bw)*1000
+	sp := Speed{Confidence: "assumed"}
+	if ms > 0 {
+		sp.Generation = 1000 / ms
+	}
+	if l.activeB > 0 {
+		sp.Prefill = 16 * float64(m.FastCores()) / l.activeB
 	}
 	return sp
 }
