@@ -81,6 +81,7 @@ func rolesIn(op operation) []string {
 	var ids []string
 	for _, n := range names {
 		if id, ok := strings.CutPrefix(n, "@"); ok {
+			id, _, _ = strings.Cut(id, ".")
 			ids = append(ids, id)
 		}
 	}

@@ -33,7 +33,9 @@ type Build struct {
 	fusions map[string]*fusion
 	fusable map[string]int // block and suffix -> how many of query, key and value there are
 
-	sourceNames []string // of the checkpoint's tensors, after renames
+	sourceNames []string        // of the checkpoint's tensors, after renames
+	pending     map[string]Item // those that no Extra has taken
+	quantized   quantization
 	last        []func() error
 	ctx         context.Context // of the planning, for the few small tensors that are read then
 }
@@ -46,6 +48,16 @@ type Output struct {
 	Source string      // the last tensor of the checkpoint that went into it; empty for a generated one
 	Role   string      // of tables/tensors.txt; empty where a rule gave a name of its own
 	Raw    bool        // View yields the bytes of Type already
+}
+
+// Shape is the shape in elements, outermost first: the view's own unless it yields blocks.
+func (o *Output) Shape() []int64 {
+	if !o.Raw || !o.Type.Quantized() || len(o.View.Shape) == 0 {
+		return o.View.Shape
+	}
+	shape := slices.Clone(o.View.Shape)
+	shape[len(shape)-1] = o.View.RowBytes() / o.Type.BlockBytes() * o.Type.Block()
+	return shape
 }
 
 // Dropped is a tensor of the checkpoint that goes nowhere.
@@ -158,13 +170,18 @@ func (b *Build) Convert() error {
 	if err != nil {
 		return err
 	}
+	b.pending = map[string]Item{}
 	for _, it := range sources {
 		b.sourceNames = append(b.sourceNames, it.Name)
+		b.pending[it.Name] = it
 	}
 	if err := b.generate(); err != nil {
 		return err
 	}
 	for _, it := range sources {
+		if _, ok := b.pending[it.Name]; !ok {
+			continue // code of an Extra has taken it
+		}
 		if hasSuffix(it.Name, ".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq") {
 			b.drop(it.Source, "computed at run time")
 			continue
@@ -184,6 +201,19 @@ func (b *Build) Convert() error {
 	}
 	return b.unfinished()
 }
+
+// Take removes a tensor of the checkpoint, by the name that rules see, from those that go through Tensors: for code that makes
+// tensors of an Extra of it. ok is false where there is none.
+func (b *Build) Take(name string) (it Item, ok bool) {
+	if it, ok = b.pending[name]; ok {
+		delete(b.pending, name)
+		b.used[it.Source] = true
+	}
+	return it, ok
+}
+
+// SourceNames are the names of the checkpoint's tensors as rules see them, in order.
+func (b *Build) SourceNames() []string { return b.sourceNames }
 
 // sources renames and drops by the entry's Names. A name that two tensors get belongs to the later one, at the earlier
 // one's place, as in the reference's dictionary.
@@ -205,7 +235,7 @@ func (b *Build) sources() ([]Item, error) {
 			out = append(out, it)
 		}
 	}
-	return out, nil
+	return b.dequantize(out)
 }
 
 func (b *Build) generate() error {
@@ -248,6 +278,9 @@ func (b *Build) pass(rules Rules, it Item) ([]Item, error) {
 			if !ok {
 				next = append(next, it)
 				continue
+			}
+			if it.Blocks != 0 && !r.movesBlocks() {
+				return nil, &fault.Unsupported{On: it.Source, Says: fmt.Sprintf("%s blocks cannot take this rule: %s", it.Blocks, r.op)}
 			}
 			made, err := r.op.apply(b, it)
 			if err != nil {
@@ -311,7 +344,7 @@ func (b *Build) output(id string, it Item) error {
 		return &fault.Invalid{On: it.Source, Says: fmt.Sprintf("it would be %s, which %s is already", it.Name, first)}
 	}
 	b.taken[it.Name] = it.Source
-	typ, err := b.outputType(it.Name, it.Block, it.View.Shape)
+	typ, err := b.outputType(it)
 	if err != nil {
 		return err
 	}
@@ -326,7 +359,8 @@ func (b *Build) Emit(name string, typ gguf.Type, v view.Tensor, source string, r
 	}
 	b.taken[name] = source
 	b.used[source] = true
-	b.Outputs = append(b.Outputs, Output{Name: name, Type: typ, View: v, Source: source, Raw: raw})
+	id, _ := b.names.Own(name)
+	b.Outputs = append(b.Outputs, Output{Name: name, Type: typ, View: v, Source: source, Role: id, Raw: raw})
 	return nil
 }
 

@@ -107,13 +107,13 @@ type dimensions struct {
 
 func (d *dimensions) check(o *Output, block int64) error {
 	want, ok := roleShapes[o.Role]
-	if !ok || len(want) != len(o.View.Shape) {
+	if !ok || len(want) != len(o.Shape()) {
 		return nil // other layouts, such as convolutions, are the entry's own affair
 	}
 	for i, word := range want {
 		n, ok := d.product(word, block)
-		if ok && n != o.View.Shape[i] {
-			return &fault.Invalid{On: orName(o), Says: fmt.Sprintf("shape %s, but the configuration makes dimension %d (%s) %d", dims(o.View.Shape), i, word, n),
+		if ok && n != o.Shape()[i] {
+			return &fault.Invalid{On: orName(o), Says: fmt.Sprintf("shape %s, but the configuration makes dimension %d (%s) %d", dims(o.Shape()), i, word, n),
 				Next: "config.json and the tensors are not of the same model"}
 		}
 	}

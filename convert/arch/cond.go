@@ -171,3 +171,43 @@ func Null(x Expr) Expr {
 		return v == nil, err
 	}}
 }
+
+// Leading is how many elements at the beginning of the configuration's list under key equal the value.
+func Leading(key string, value any) Expr {
+	if n, ok := value.(int); ok {
+		value = int64(n)
+	}
+	return &expr{fmt.Sprintf("leading %s of %s", show(value), key), func(e *Env) (any, error) {
+		v, _ := e.value(key)
+		list, ok := v.([]any)
+		if !ok {
+			return nil, &fault.Invalid{On: "config.json: " + key, Says: "a list is needed, not " + show(v)}
+		}
+		n := int64(0)
+		for n < int64(len(list)) && equal(list[n], value) {
+			n++
+		}
+		return n, nil
+	}}
+}
+
+// Equal holds where all numbers are the same.
+func Equal(x Expr, others ...Expr) Expr {
+	texts := []string{x.String()}
+	for _, o := range others {
+		texts = append(texts, o.String())
+	}
+	return &expr{strings.Join(texts, " = "), func(e *Env) (any, error) {
+		want, err := e.Float(x)
+		for _, o := range others {
+			if err != nil {
+				return nil, err
+			}
+			var f float64
+			if f, err = e.Float(o); f != want {
+				return false, err
+			}
+		}
+		return true, err
+	}}
+}

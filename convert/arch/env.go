@@ -18,6 +18,7 @@ type Options struct {
 	FuseQKV      bool     // one tensor for query, key and value
 	FuseGateUp   bool     // one tensor for the experts' gate and up
 	DenseModules bool     // sentence-transformers' dense layers too
+	FP8AsQ8      bool     // what is stored in eight-bit floats as Q8_0
 }
 
 // Env is what expressions and rules see of a checkpoint. Rules do not change it; Config steps and Let do, each on a copy.
@@ -41,6 +42,9 @@ type Env struct {
 
 	// Vocabulary reads the tokenizer, once: for entries whose tensors depend on the number of tokens.
 	Vocabulary func() (*vocab.Vocab, error)
+
+	// Original is the repository that the checkpoint was made from, "" where its card names none; for refusals only.
+	Original func() string
 
 	block int64 // number of the block that a rule works on
 }

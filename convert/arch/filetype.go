@@ -82,8 +82,9 @@ type Force struct {
 	Follow bool // as the file's type says, even where the role would stay F32
 }
 
-// outputType decides a tensor's type. block is that of the source's name.
-func (b *Build) outputType(name string, block int64, shape []int64) (gguf.Type, error) {
+// outputType decides a tensor's type.
+func (b *Build) outputType(it Item) (gguf.Type, error) {
+	name, block, shape := it.Name, it.Block, it.View.Shape
 	if len(shape) <= 1 || hasSuffix(name, "_norm.weight") {
 		return gguf.F32, nil
 	}
@@ -99,6 +100,12 @@ func (b *Build) outputType(name string, block int64, shape []int64) (gguf.Type, 
 			return fit(b.Options.Type.Tensor(), shape), nil
 		}
 		return fit(f.Type, shape), nil
+	}
+	switch {
+	case it.Type != nil:
+		return fit(*it.Type, shape), nil
+	case it.FP8 && (b.Options.FP8AsQ8 || b.Arch.FP8AsQ8):
+		return fit(gguf.Q8_0, shape), nil
 	}
 	ternary := b.Options.Type == TQ1 || b.Options.Type == TQ2
 	switch {

@@ -124,9 +124,12 @@ func (n *Names) Of(roleID string, block int64) (string, bool) {
 	return strings.Replace(r.gguf, "#", strconv.FormatInt(block, 10), 1), true
 }
 
-// Own gives the role of a GGUF name with its .weight or .bias, also of roles that have no checkpoint name.
+// Own gives the role of a GGUF name with its suffix, also of roles that have no checkpoint name.
 func (n *Names) Own(name string) (roleID string, ok bool) {
-	base := strings.TrimSuffix(strings.TrimSuffix(name, ".weight"), ".bias")
+	base := name
+	for _, s := range []string{".weight", ".bias", ".lora_a", ".lora_b"} {
+		base = strings.TrimSuffix(base, s)
+	}
 	if r, ok := n.own[base]; ok {
 		return r.id, true
 	}

@@ -2,6 +2,7 @@ package arch
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"quern/convert/fault"
@@ -87,5 +88,63 @@ func NextNCount(layers Expr) Expr {
 			return nil, nil
 		}
 		return layers.Eval(e)
+	})
+}
+
+// dropNextN leaves out prediction layers of architectures for which llama.cpp has no use for them.
+var dropNextN = Given(pastTrunk, Drop("model.layers.#.*", "llama.cpp does not run the prediction layers of this architecture"))[0]
+
+// pastTrunk holds for tensors of blocks behind the trunk's last one.
+var pastTrunk = Fn("block is not among num_hidden_layers", func(e *Env) (any, error) {
+	n, err := e.Int(Cfg("num_hidden_layers"))
+	return e.block >= n, err
+})
+
+// mtpNames gives tensors that a checkpoint keeps under "mtp." the names of layers behind the trunk: a layer's own the number
+// behind the trunk's last, and what all prediction layers share to the first of them, or to every one.
+func mtpNames(trunk Expr, every bool) Rules {
+	return Rules{
+		Code("mtp.layers.#.*", "number behind the trunk's layers", func(b *Build, it Item) ([]Item, error) {
+			num, rest, _ := strings.Cut(strings.TrimPrefix(it.Name, "mtp.layers."), ".")
+			n, err := b.Int(trunk)
+			if err != nil {
+				return nil, err
+			}
+			i, err := strconv.ParseInt(num, 10, 64)
+			if err != nil || i >= maxBlocks {
+				return nil, &fault.Invalid{On: it.Source, Says: "no number of a prediction layer: " + num}
+			}
+			it.Name = fmt.Sprintf("model.layers.%d.%s", n+i, rest)
+			return []Item{it}, nil
+		}),
+		Code("mtp.{fc|pre_fc_norm_embedding|pre_fc_norm_hidden|norm}.*", "belongs to the layers behind the trunk", func(b *Build, it Item) ([]Item, error) {
+			word, rest, _ := strings.Cut(strings.TrimPrefix(it.Name, "mtp."), ".")
+			return b.behind(it, trunk, sharedNames[word]+"."+rest, every)
+		}),
+	}
+}
+
+// sharedNames are the names of a layer's tensors that "mtp." keeps outside of its layers.
+var sharedNames = map[string]string{"fc": "eh_proj", "pre_fc_norm_embedding": "enorm", "pre_fc_norm_hidden": "hnorm", "norm": "shared_head.norm"}
+
+// behind gives a tensor to the first layer behind the trunk, or to every one.
+func (b *Build) behind(it Item, trunk Expr, name string, every bool) ([]Item, error) {
+	n, err := b.Int(trunk)
+	if err != nil {
+		return nil, err
+	}
+	var out []Item
+	for i := n; i == n || every && i < b.Blocks; i++ {
+		it.Name = fmt.Sprintf("model.layers.%d.%s", i, name)
+		out = append(out, it)
+	}
+	return out, nil
+}
+
+// behindTrunk holds for tensors of prediction layers.
+func behindTrunk(n *NextN) Expr {
+	return Fn("layer is behind the trunk", func(e *Env) (any, error) {
+		trunk, err := e.Int(n.trunk())
+		return e.block >= trunk, err
 	})
 }

@@ -56,7 +56,7 @@ var qwen3 = Register(Arch{
 	VocabCases: internS1,
 })
 
-var _ = Register(Arch{Base: qwen2moe, HF: []string{"Qwen3MoeForCausalLM"}, GGUF: "qwen3moe", VocabCases: internS1})
+var qwen3moe = Register(Arch{Base: qwen2moe, HF: []string{"Qwen3MoeForCausalLM"}, GGUF: "qwen3moe", VocabCases: internS1})
 
 var _ = Register(Arch{
 	Base: qwen2moe,

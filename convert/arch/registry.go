@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"quern/convert/dequant"
 	"quern/convert/fault"
 	"quern/convert/vocab"
 )
@@ -28,6 +29,9 @@ type Arch struct {
 	Extra   []Generate // tensors that are not in the checkpoint; they come first
 	Tensors Rules      // over the tensors in order
 	Force   []Force    // types of tensors that the general rules do not give
+
+	Dequantize func(*Build, *dequant.Set) (done bool, err error) // what the general reading of quantized weights does not do; done: nothing is left to it
+	FP8AsQ8    bool                                              // eight-bit floats become Q8_0 without being asked for
 
 	Early Keys // keys that stand right after general.architecture: those that the reference sets while it reads tensors
 	Keys  Keys // the architecture's keys, general.file_type among them
@@ -124,6 +128,9 @@ func inherit(a Arch, base *Arch) Arch {
 	list(&a.Odd, base.Odd)
 	if a.VocabInput == nil {
 		a.VocabInput = base.VocabInput
+	}
+	if a.Dequantize == nil {
+		a.Dequantize = base.Dequantize
 	}
 	a.MTP = a.MTP || base.MTP
 	a.Uneven = a.Uneven || base.Uneven

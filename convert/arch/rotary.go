@@ -14,19 +14,24 @@ const maxHeadDim = 1 << 16
 
 // Llama3Freqs makes the factors by which Llama 3 stretches its rotary frequencies.
 // Source: conversion/llama.py, generate_extra_tensors.
-var Llama3Freqs = Generate{
-	Doc: "rope_freqs of llama3 rope scaling",
-	If: Fn("rope.rope_type is llama3", func(e *Env) (any, error) {
-		kind, _ := e.rope()["rope_type"].(string)
-		return strings.EqualFold(kind, "llama3"), nil
-	}),
-	Make: func(b *Build) ([]Item, error) {
-		values, err := llama3Factors(b.Env)
-		if err != nil {
-			return nil, err
-		}
-		return b.Generated("rope_freqs", values)
-	},
+var Llama3Freqs = llama3Freqs(Rope(CfgOr("rope_theta", 10000.0)), 8)
+
+// llama3Freqs is Llama3Freqs for families whose base is elsewhere, or whose factor is another where none is given.
+func llama3Freqs(base Expr, factor float64) Generate {
+	return Generate{
+		Doc: "rope_freqs of llama3 rope scaling",
+		If: Fn("rope.rope_type is llama3", func(e *Env) (any, error) {
+			kind, _ := e.rope()["rope_type"].(string)
+			return strings.EqualFold(kind, "llama3"), nil
+		}),
+		Make: func(b *Build) ([]Item, error) {
+			values, err := llama3Factors(b.Env, base, factor)
+			if err != nil {
+				return nil, err
+			}
+			return b.Generated("rope_freqs", values)
+		},
+	}
 }
 
 // Generated is a one-dimensional F32 tensor of a role outside of the blocks.
@@ -39,7 +44,7 @@ func (b *Build) Generated(role string, values []float32) ([]Item, error) {
 	return []Item{{Name: name + ".weight", View: v}}, err
 }
 
-func llama3Factors(e *Env) ([]float32, error) {
+func llama3Factors(e *Env, theta Expr, dflt float64) ([]float32, error) {
 	dim, err := e.Int(HeadDim)
 	if err != nil {
 		return nil, err
@@ -47,12 +52,16 @@ func llama3Factors(e *Env) ([]float32, error) {
 	if dim < 0 || dim > maxHeadDim {
 		return nil, &fault.Invalid{On: "config.json: head_dim", Says: fmt.Sprintf("%d, at most %d", dim, maxHeadDim)}
 	}
-	var base, factor, low, high, old float64
+	var factor, low, high, old float64
+	base, err := e.Float(theta)
+	if err != nil {
+		return nil, err
+	}
 	for _, p := range []struct {
 		to   *float64
 		key  string
 		dflt float64
-	}{{&base, "rope_theta", 10000}, {&factor, "factor", 8}, {&low, "low_freq_factor", 1}, {&high, "high_freq_factor", 4},
+	}{{&factor, "factor", dflt}, {&low, "low_freq_factor", 1}, {&high, "high_freq_factor", 4},
 		{&old, "original_max_position_embeddings", 8192}} {
 		if *p.to, err = e.Float(Rope(CfgOr(p.key, p.dflt))); err != nil {
 			return nil, err

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"quern/convert/fault"
+	"quern/convert/gguf"
 	"quern/convert/view"
 )
 
@@ -16,6 +17,10 @@ type Item struct {
 	Source string      // name of the tensor of the checkpoint that it came with; empty for a generated one
 	Block  int64       // the first number in the name that the rules began with, or -1
 	Final  bool        // Name is what is written, whether the architecture has such a role or not
+
+	FP8    bool       // the checkpoint stores it in eight-bit floats
+	Blocks gguf.Type  // View yields blocks of this type, whose rows may be moved but not computed with; F32 (0): values
+	Type   *gguf.Type // of the output, whatever the general rules say; nil: they decide
 }
 
 // Rule changes the tensors that its pattern matches. Rules are taken in order: what one makes goes on to the next,
@@ -24,7 +29,10 @@ type Rule struct {
 	Match Pattern
 	If    Expr // nil: always
 
+	Blocks bool // code that moves blocks too (Item.Blocks)
+
 	names []string // Match, written out
+	but   Pattern  // of these, what the rule leaves alone
 	op    operation
 }
 
@@ -60,10 +68,16 @@ func rule(p Pattern, op operation) Rule {
 	return Rule{Match: p, names: p.alternatives(), op: op}
 }
 
+// Except leaves the tensors alone that match p as well.
+func (r Rule) Except(p Pattern) Rule {
+	r.but = p
+	return r
+}
+
 func (r *Rule) matches(name string) bool {
 	for _, p := range r.names {
 		if glob(p, name) {
-			return true
+			return r.but == "" || !r.but.Match(name)
 		}
 	}
 	return false
@@ -72,6 +86,9 @@ func (r *Rule) matches(name string) bool {
 // String is the rule as `quern archs --rules` prints it.
 func (r Rule) String() string {
 	s := fmt.Sprintf("%s: %s", r.Match, r.op)
+	if r.but != "" {
+		s = fmt.Sprintf("%s but %s: %s", r.Match, r.but, r.op)
+	}
 	if r.If != nil {
 		s += "   if " + r.If.String()
 	}
@@ -102,6 +119,7 @@ func (r refuse) String() string { return "refuse, " + string(r) }
 // Rename gives tensors another name. to is one of
 //
 //	"@role"     the GGUF name of the role in the tensor's block, with the tensor's own .weight or .bias
+//	"@role.end" the same with .end
 //	"a=>b"      every a in the name becomes b; an empty a puts b in front
 //	"a=>"       a is taken out
 //	"+b"        b at the end
@@ -119,9 +137,13 @@ func (r rename) String() string { return "name " + string(r) }
 // renamed resolves the little language of Rename for one tensor.
 func (b *Build) renamed(to string, it Item) (string, error) {
 	if id, ok := strings.CutPrefix(to, "@"); ok {
+		id, end, stated := strings.Cut(id, ".")
 		base, ok := b.names.Of(id, it.Block)
 		if !ok {
 			return "", &fault.Unsupported{On: it.Name, Says: fmt.Sprintf("architecture %s has no %s in block %d", b.GGUF, id, it.Block)}
+		}
+		if stated {
+			return base + "." + end, nil
 		}
 		return base + suffixOf(it.Name), nil
 	}
@@ -145,6 +167,15 @@ func suffixOf(name string) string {
 	}
 	return ".weight"
 }
+
+// Named gives tensors their GGUF names already here, so that the rules behind it can ask for roles instead of for each
+// family's spelling. Names that no role has stay.
+var Named = Code("*", "name by role", func(b *Build, it Item) ([]Item, error) {
+	if _, name, ok := b.names.Map(it.Name); ok {
+		it.Name = name
+	}
+	return []Item{it}, nil
+})
 
 // Copy writes tensors once more under another name, as in Rename, before their own.
 func Copy(p Pattern, to string) Rule { return rule(p, duplicate(to)) }
@@ -236,6 +267,22 @@ type Part struct {
 	To   string // as in Rename; empty keeps the name
 	Size any    // extent along the axis, a number or an expression; nil: an equal share of what the others leave
 	Then []Transform
+}
+
+// movesBlocks tells whether a rule works on blocks: names, and transforms that choose rows.
+func (r *Rule) movesBlocks() bool {
+	switch op := r.op.(type) {
+	case drop, refuse, rename, prefix, strip:
+		return true
+	case on:
+		for _, t := range op {
+			if x, ok := t.(*transform); !ok || !x.rows {
+				return false
+			}
+		}
+		return true
+	}
+	return r.Blocks
 }
 
 // Split cuts tensors along an axis (counted from the end where negative) into parts, in order.
@@ -336,6 +383,29 @@ func partTexts(parts []Part) string {
 		}
 	}
 	return strings.Join(texts, "; ")
+}
+
+// Deal is Split for an axis whose elements belong to the parts in turn.
+func Deal(p Pattern, axis int, parts ...Part) Rule { return rule(p, deal{axis, parts}) }
+
+type deal split
+
+func (d deal) apply(b *Build, it Item) ([]Item, error) {
+	out := make([]Item, len(d.parts))
+	for i, part := range d.parts {
+		v, err := on{Every(d.axis, int64(i), int64(len(d.parts)))}.run(b, it)
+		if err != nil {
+			return nil, err
+		}
+		if out[i], err = b.piece(part, it, v); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (d deal) String() string {
+	return fmt.Sprintf("deal axis %d to %s", d.axis, partTexts(d.parts))
 }
 
 // Code runs a function for what no operation expresses; doc is what the printed rules say.

@@ -19,6 +19,7 @@ type Transform interface {
 type transform struct {
 	text string
 	f    func(b *Build, it Item, v view.Tensor) (view.Tensor, error)
+	rows bool // it only chooses rows
 }
 
 func (t *transform) apply(b *Build, it Item, v view.Tensor) (view.Tensor, error) {
@@ -28,21 +29,21 @@ func (t *transform) String() string { return t.text }
 
 // View is a transform in code; doc is what the printed rules say.
 func View(doc string, f func(b *Build, it Item, v view.Tensor) (view.Tensor, error)) Transform {
-	return &transform{doc, f}
+	return &transform{text: doc, f: f}
 }
 
 func plain(text string, f func(view.Tensor) (view.Tensor, error)) Transform {
-	return &transform{text, func(_ *Build, _ Item, v view.Tensor) (view.Tensor, error) { return f(v) }}
+	return &transform{text: text, f: func(_ *Build, _ Item, v view.Tensor) (view.Tensor, error) { return f(v) }}
 }
 
 // withInts is a transform that takes integers from the configuration.
-func withInts(text string, args []any, f func(v view.Tensor, n []int64) (view.Tensor, error)) Transform {
+func withInts(text string, args []any, f func(v view.Tensor, n []int64) (view.Tensor, error)) *transform {
 	xs := asExprs(args)
 	texts := make([]string, len(xs))
 	for i, x := range xs {
 		texts[i] = x.String()
 	}
-	return &transform{fmt.Sprintf(text, strings.Join(texts, ", ")), func(b *Build, it Item, v view.Tensor) (view.Tensor, error) {
+	return &transform{text: fmt.Sprintf(text, strings.Join(texts, ", ")), f: func(b *Build, it Item, v view.Tensor) (view.Tensor, error) {
 		e := b.blockEnv(it.Block)
 		n := make([]int64, len(xs))
 		for i, x := range xs {
@@ -58,7 +59,7 @@ func withInts(text string, args []any, f func(v view.Tensor, n []int64) (view.Te
 // arithmetic is a transform that computes: like the reference it works in F32 on everything but F16.
 func arithmetic(text string, x any, f func(v view.Tensor, s float32) (view.Tensor, error)) Transform {
 	s := asExpr(x)
-	return &transform{fmt.Sprintf(text, s), func(b *Build, it Item, v view.Tensor) (view.Tensor, error) {
+	return &transform{text: fmt.Sprintf(text, s), f: func(b *Build, it Item, v view.Tensor) (view.Tensor, error) {
 		n, err := b.blockEnv(it.Block).Float(s)
 		if err != nil {
 			return v, err
@@ -142,7 +143,9 @@ func Reshape(shape ...any) Transform {
 // Rotary undoes the order in which Hugging Face keeps the rows of query and key projections with rotary positions; heads
 // is the number of heads in the tensor.
 func Rotary(heads any) Transform {
-	return withInts("rotary order of %s heads", []any{heads}, func(v view.Tensor, n []int64) (view.Tensor, error) { return view.Rotary(v, n[0]) })
+	t := withInts("rotary order of %s heads", []any{heads}, func(v view.Tensor, n []int64) (view.Tensor, error) { return view.Rotary(v, n[0]) })
+	t.rows = true
+	return t
 }
 
 // Keep keeps the rows [from, to) of an axis; to may be nil, which is the end.
@@ -183,6 +186,60 @@ func FirstRows(n any) Transform {
 			return v, nil
 		}
 		return view.Rows(v, 0, n[0])
+	})
+}
+
+// Take keeps the listed elements of an axis, in this order.
+func Take(axis int, index ...int64) Transform {
+	return plain(fmt.Sprintf("axis %d %v", axis, index), func(v view.Tensor) (view.Tensor, error) { return view.Gather(v, axis, index) })
+}
+
+// Extent leaves a tensor as it is whose axis has the extent n, and refuses others.
+func Extent(axis int, n any) Transform {
+	return withInts(fmt.Sprintf("axis %d must be %%s", axis), []any{n}, func(v view.Tensor, n []int64) (view.Tensor, error) {
+		a := axis
+		if a < 0 {
+			a += len(v.Shape)
+		}
+		if a >= 0 && a < len(v.Shape) && v.Shape[a] == n[0] {
+			return v, nil
+		}
+		return v, fmt.Errorf("axis %d is not %d", axis, n[0])
+	})
+}
+
+// Ranges cuts the first axis into parts, transforms each and puts them together again. Parts have no names here.
+func Ranges(parts ...Part) Transform {
+	return View("rows "+partTexts(parts), func(b *Build, it Item, v view.Tensor) (view.Tensor, error) {
+		if len(v.Shape) == 0 {
+			return v, fmt.Errorf("no rows")
+		}
+		sizes, err := b.sizes(parts, it, v.Shape[0])
+		if err != nil {
+			return v, err
+		}
+		pieces, err := view.Split(v, 0, sizes...)
+		if err != nil {
+			return v, err
+		}
+		for i := range pieces {
+			p := it
+			p.View = pieces[i]
+			if pieces[i], err = on(parts[i].Then).run(b, p); err != nil {
+				return v, err
+			}
+		}
+		return concat(pieces)
+	})
+}
+
+// rowsAre leaves a tensor as it is and refuses another number of rows than n.
+func rowsAre(n any) Transform {
+	return withInts("%s rows", []any{n}, func(v view.Tensor, n []int64) (view.Tensor, error) {
+		if len(v.Shape) == 0 || v.Shape[0] != n[0] {
+			return v, fmt.Errorf("want %d rows", n[0])
+		}
+		return v, nil
 	})
 }
 

@@ -1,0 +1,5 @@
+package arch
+
+// CogVLM: a Llama with a second set of matrices for the image's tokens, under roles of their own.
+
+var _ = Register(Arch{Base: llama, HF: []string{"CogVLMForCausalLM"}, GGUF: "cogvlm"})

@@ -1,0 +1,17 @@
+package arch
+
+// Dream: Qwen 2.5 as a language model by diffusion. Attention looks both ways, and there is a token that masks.
+
+import "quern/convert/vocab"
+
+var _ = Register(Arch{
+	HF:    []string{"DreamModel"},
+	GGUF:  "dream",
+	Names: TextNames,
+	Keys: TextKeys.Then(
+		PoolingKey,
+		Set("attention.causal", false),
+		Set("tokenizer.ggml.mask_token_id", Opt("mask_token_id")),
+	),
+	Vocab: vocab.Dream,
+})

@@ -1,0 +1,13 @@
+package arch
+
+// Maincoder: nothing but its rotary dimensions differs from the common keys.
+
+import "quern/convert/vocab"
+
+var _ = Register(Arch{
+	HF:    []string{"MaincoderForCausalLM"},
+	GGUF:  "maincoder",
+	Names: TextNames,
+	Keys:  TextKeys.Then(Set("rope.dimension_count", Opt("head_dim"))),
+	Vocab: vocab.GPT2,
+})
