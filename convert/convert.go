@@ -25,6 +25,7 @@ import (
 	"quern/convert/config"
 	"quern/convert/fault"
 	"quern/convert/gguf"
+	"quern/convert/pickle"
 	"quern/convert/safetensors"
 	"quern/convert/view"
 	"quern/convert/vocab"
@@ -194,24 +195,54 @@ func (p *planner) target() error {
 
 // readHeaders lists the stored tensors and resolves the file type.
 func (p *planner) readHeaders(context.Context) error {
-	ckpt, err := safetensors.Open(p.src)
+	tensors, err := p.stored()
 	var none *safetensors.NotFoundError
-	if errors.As(err, &none) && p.o.VocabOnly {
-		p.env.Options.Type = p.o.Type.Resolve(nil)
+	if err != nil && !(errors.As(err, &none) && p.o.VocabOnly) {
+		return err
+	}
+	p.env.Tensors = tensors
+	p.env.Options.Type = p.o.Type.Resolve(tensors)
+	if err != nil {
 		return nil
 	}
+	return p.dequantize()
+}
+
+// stored lists the checkpoint's tensors: those of safetensors files, else of PyTorch files.
+func (p *planner) stored() ([]view.Tensor, error) {
+	ckpt, err := safetensors.Open(p.src)
+	var none *safetensors.NotFoundError
+	if errors.As(err, &none) {
+		return p.storedByPyTorch(err)
+	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	p.m.closers = append(p.m.closers, ckpt)
 	p.m.Warnings = append(p.m.Warnings, ckpt.Notes...)
 	list := ckpt.Tensors()
-	p.env.Tensors = make([]view.Tensor, len(list))
+	out := make([]view.Tensor, len(list))
 	for i, t := range list {
-		p.env.Tensors[i] = view.FromFile(t.Entry, t.Shard.Reader)
+		out[i] = view.FromFile(t.Entry, t.Shard.Reader)
 	}
-	p.env.Options.Type = p.o.Type.Resolve(p.env.Tensors)
-	return p.dequantize()
+	return out, nil
+}
+
+// storedByPyTorch opens pytorch_model*.bin; without any the error is the one that says what was looked for first.
+func (p *planner) storedByPyTorch(none error) ([]view.Tensor, error) {
+	ckpt, err := pickle.Open(p.src)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, none
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.m.closers = append(p.m.closers, ckpt)
+	var out []view.Tensor
+	for _, t := range ckpt.Tensors() {
+		out = append(out, t.Tensor)
+	}
+	return out, nil
 }
 
 // dequantize refuses what is stored in a quantized form that is not read yet.

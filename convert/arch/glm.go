@@ -10,8 +10,8 @@ import (
 	"fmt"
 
 	"quern/convert/fault"
-	"quern/convert/vocab"
 	"quern/convert/view"
+	"quern/convert/vocab"
 )
 
 // partialRope is the number of rotary dimensions where half of a head is rotated unless the configuration says otherwise.

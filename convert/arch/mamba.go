@@ -201,4 +201,3 @@ func sameValues(ctx context.Context, x, y view.Tensor) (bool, error) {
 	}
 	return true, nil
 }
-

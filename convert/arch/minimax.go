@@ -9,8 +9,8 @@ import (
 	"slices"
 
 	"quern/convert/gguf"
-	"quern/convert/vocab"
 	"quern/convert/view"
+	"quern/convert/vocab"
 )
 
 var _ = Register(Arch{
@@ -33,9 +33,9 @@ var _ = Register(Arch{
 })
 
 var minimaxM2 = Register(Arch{
-	HF:    []string{"MiniMaxM2ForCausalLM"},
-	GGUF:  "minimax-m2",
-	Names: TextNames,
+	HF:      []string{"MiniMaxM2ForCausalLM"},
+	GGUF:    "minimax-m2",
+	Names:   TextNames,
 	Tensors: Rules{StackExperts("block_sparse_moe.experts", Cfg("num_local_experts", "num_experts"), "w1", "w2", "w3")},
 	Keys: TextKeys.Then(
 		Set("expert_feed_forward_length", Cfg("intermediate_size")),

@@ -74,7 +74,9 @@ func (b *Build) nvfp4(s *dequant.Set) error {
 	return nil
 }
 
-func (b *Build) expertCount() (int64, error) { return b.Int(Else(Opt("num_local_experts", "num_experts"), 0)) }
+func (b *Build) expertCount() (int64, error) {
+	return b.Int(Else(Opt("num_local_experts", "num_experts"), 0))
+}
 
 // modeloptNames gives compressed-tensors' tensors modelopt's names; its outer scales divide where modelopt's multiply.
 func modeloptNames(s *dequant.Set) error {
