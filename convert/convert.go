@@ -202,10 +202,7 @@ func (p *planner) readHeaders(context.Context) error {
 	}
 	p.env.Tensors = tensors
 	p.env.Options.Type = p.o.Type.Resolve(tensors)
-	if err != nil {
-		return nil
-	}
-	return p.dequantize()
+	return nil
 }
 
 // stored lists the checkpoint's tensors: those of safetensors files, else of PyTorch files.
@@ -243,17 +240,6 @@ func (p *planner) storedByPyTorch(none error) ([]view.Tensor, error) {
 		out = append(out, t.Tensor)
 	}
 	return out, nil
-}
-
-// dequantize refuses what is stored in a quantized form that is not read yet.
-func (p *planner) dequantize() error {
-	q, ok := p.env.Config.Object("quantization_config")
-	if !ok {
-		return nil
-	}
-	method, _ := q.String("quant_method")
-	return &fault.Unsupported{On: "config.json: quantization_config", Says: "weights quantized by " + method + " are not converted",
-		Next: "convert the checkpoint that it was made from"}
 }
 
 // convertTensors takes the tensors through the entry's rules.
