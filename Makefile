@@ -1,5 +1,5 @@
 # quern: `make demo` runs the main job on the built-in model, `make test` runs everything that a change must pass.
-# Nothing else is needed on a fresh machine but Go, a C-less toolchain and the package registries.
+# Nothing else is needed on a fresh machine but Go, npm and the package registries.
 
 GO          ?= go
 export CGO_ENABLED = 0
@@ -23,10 +23,15 @@ runtime: bin/quern ## the llama.cpp libraries that this build was verified with,
 demo: bin/quern runtime ## the main job on the built-in model: plan, build, smoke, bench, receipt
 	bin/quern prepare pocket
 
-test: build runtime lint cross ## format, vet, lint, every test, the race detector on what runs in parallel
+# What a test counts (cases, answers, files) it logs as a line that starts with the number or the family.
+COUNTS = ^([0-9]+ (of|answers|files|models|tokenizers|cases|refused)|[a-z0-9_]+ +[0-9]+ of +[0-9]+ runs|count: )
+
+test: build runtime lint cross ## format, vet, lint, every test with its counts, the race detector on what runs in parallel
 	$(GO) test -count=1 -v ./... > bin/test.log 2>&1; status=$$?; \
-	grep -E '^(FAIL|---? FAIL|panic:)' bin/test.log; grep -E '^ok ' bin/test.log; grep -hoE 'count: .*' bin/test.log; grep -hoE 'skipped: .*' bin/test.log | sort -u; \
-	[ $$status -eq 0 ] || { grep -B40 -E '^\s*--- FAIL' bin/test.log | head -200; exit $$status; }
+	grep -oE '_test\.go:[0-9]+: .*' bin/test.log | sed 's/^_test.go:[0-9]*: //' | grep -E '$(COUNTS)'; \
+	grep -E '^ *--- SKIP' -A2 bin/test.log | grep -oE '_test\.go:[0-9]+: .*' | sed 's/^_test.go:[0-9]*: /skipped: /' | sort -u; \
+	grep -E '^(ok|FAIL|panic:)|^ *--- FAIL' bin/test.log; \
+	[ $$status -eq 0 ] || { grep -A15 -E '^ *--- FAIL' bin/test.log | head -200; exit $$status; }
 	$(MAKE) race
 
 race: ## the race detector (it needs cgo) on the packages that run in parallel
