@@ -72,6 +72,8 @@ func options(c *conformance.Case, src fs.FS, args []string) (o convert.Options, 
 			o.VocabOnly = true
 		case "--fuse-qkv":
 			o.FuseQKV = true
+		case "--fp8-as-q8":
+			o.FP8AsQ8 = true
 		case "--fuse-gate-up-exps":
 			o.FuseGateUp = true
 		case "--mtp":

@@ -44,6 +44,7 @@ type Options struct {
 	Pre        string        // name of the pre-tokenizer; empty: identified
 	Prover     vocab.Prover  // encodes with llama.cpp's own vocabulary; nil: a structural match stays unproven
 	FuseQKV    bool          // one tensor for query, key and value
+	FP8AsQ8    bool          // what is stored in eight-bit floats as Q8_0, whatever Type says
 	FuseGateUp bool          // one tensor for the experts' gate and up
 	NoMTP      bool          // leave the multi-token prediction layers out
 	MTPOnly    bool          // those alone
@@ -157,7 +158,7 @@ func (p *planner) configure(context.Context) error {
 	}
 	p.env = &arch.Env{
 		Arch: a, HF: p.m.HF, Config: merged, Root: cfg.Object, Rope: rope, File: cfg.Raw, AsIs: cfg.AsIs, Source: p.src, Dir: baseName(p.o.Dir),
-		Options: arch.Options{NoMTP: p.o.NoMTP, MTPOnly: p.o.MTPOnly, DSpark: p.o.DSpark, FuseQKV: p.o.FuseQKV, FuseGateUp: p.o.FuseGateUp, DenseModules: p.o.Dense},
+		Options: arch.Options{NoMTP: p.o.NoMTP, MTPOnly: p.o.MTPOnly, DSpark: p.o.DSpark, FP8AsQ8: p.o.FP8AsQ8, FuseQKV: p.o.FuseQKV, FuseGateUp: p.o.FuseGateUp, DenseModules: p.o.Dense},
 	}
 	p.env.Vocabulary = p.readVocabulary
 	return p.target()
@@ -286,7 +287,7 @@ func (p *planner) layOut(context.Context) error {
 func outputs(list []arch.Output) ([]gguf.Output, []view.Tensor) {
 	outs, sources := make([]gguf.Output, len(list)), make([]view.Tensor, len(list))
 	for i, o := range list {
-		outs[i] = gguf.Output{Name: o.Name, Type: o.Type, Shape: reversed(o.View.Shape)}
+		outs[i] = gguf.Output{Name: o.Name, Type: o.Type, Shape: reversed(o.Shape())}
 		sources[i] = o.View
 	}
 	return outs, sources

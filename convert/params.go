@@ -15,7 +15,11 @@ func count(outs []arch.Output) card.Params {
 	var p card.Params
 	sum, tensors := int64(0), int64(0)
 	for i := range outs {
-		shape, size := outs[i].View.Shape, outs[i].View.Elements()
+		shape := outs[i].Shape()
+		size := int64(1)
+		for _, d := range shape {
+			size *= d
+		}
 		p.Total += size
 		if !strings.Contains(outs[i].Name, "_exps.") || len(shape) < 3 {
 			p.Shared += size

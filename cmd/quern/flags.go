@@ -63,6 +63,7 @@ func convertFlags() []cli.Flag {
 		&cli.StringFlag{Name: "model-name", Usage: "`NAME` for general.name", Category: cat},
 		&cli.StringFlag{Name: "metadata", Usage: "JSON `FILE` whose keys override general.*", Category: cat},
 		&cli.BoolFlag{Name: "strict", Usage: "fail on a broken model card, as the reference does", Category: cat},
+		&cli.BoolFlag{Name: "fp8-as-q8", Usage: "what is stored in eight-bit floats as Q8_0, whatever --type says", Category: cat},
 		&cli.BoolFlag{Name: "fuse-qkv", Usage: "one tensor for query, key and value", Category: cat},
 		&cli.BoolFlag{Name: "fuse-gate-up-exps", Usage: "one tensor for the experts' gate and up", Category: cat},
 		&cli.BoolFlag{Name: "mtp", Usage: "the multi-token prediction layers alone", Category: cat},
@@ -100,7 +101,7 @@ func splitting(c *cli.Context) (gguf.Splitting, error) {
 func convertOptions(c *cli.Context) (convert.Options, error) {
 	o := convert.Options{
 		As: c.String("as"), Pre: c.String("pre"), ModelName: c.String("model-name"), Strict: c.Bool("strict"),
-		FuseQKV: c.Bool("fuse-qkv"), FuseGateUp: c.Bool("fuse-gate-up-exps"), MTPOnly: c.Bool("mtp"), NoMTP: c.Bool("no-mtp"),
+		FP8AsQ8: c.Bool("fp8-as-q8"), FuseQKV: c.Bool("fuse-qkv"), FuseGateUp: c.Bool("fuse-gate-up-exps"), MTPOnly: c.Bool("mtp"), NoMTP: c.Bool("no-mtp"),
 		DSpark: c.Bool("dspark"), Dense: c.Bool("sentence-transformers-dense-modules"), VocabOnly: c.Bool("vocab-only"),
 	}
 	if o.MTPOnly && o.NoMTP {

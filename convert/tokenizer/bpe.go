@@ -21,10 +21,11 @@ type bpe struct {
 	fallback bool // bytes of an unknown character as <0xNN>
 	whole    bool // ignore_merges: a word in the vocabulary is one token
 
-	raw   bool       // words come as bytes that the last pre-tokenizer has not spelled out
-	spelt [256]int32 // id of a spelled byte, -1 if it has none
-	hexed [256]int32 // id of <0xNN>
-	plain bool       // neither prefix nor suffix: a symbol's text is what it covers
+	raw    bool       // words come as bytes that the last pre-tokenizer has not spelled out
+	spelt  [256]int32 // id of a spelled byte, -1 if it has none
+	hexed  [256]int32 // id of <0xNN>
+	joined []byte     // scratch while merges are read
+	plain  bool       // neither prefix nor suffix: a symbol's text is what it covers
 }
 
 func (f *modelFile) bpe() (model, error) {
@@ -142,11 +143,10 @@ func (m *bpe) addMerge(text []byte, space int, rank int32) error {
 	if len(right) < len(m.prefix) {
 		return &fault.Invalid{On: "merges", Says: fmt.Sprintf("token %.40q is shorter than the prefix %q", right, m.prefix)}
 	}
-	var small [64]byte
-	joined := append(append(small[:0], left...), right[len(m.prefix):]...)
-	id, ok := m.find(joined)
+	m.joined = append(append(m.joined[:0], left...), right[len(m.prefix):]...)
+	id, ok := m.find(m.joined)
 	if !ok {
-		return notInVocabulary(joined)
+		return notInVocabulary(m.joined)
 	}
 	m.pairs.put(a, b, rank, id)
 	return nil

@@ -204,7 +204,7 @@ func (f *modelFile) read(w *walker) {
 			if w.peek() == '[' {
 				f.scored = readScored(w)
 			} else {
-				f.vocab = readVocabulary(w, 1<<10)
+				f.vocab = readVocabulary(w, 1<<14)
 			}
 		case "merges":
 			f.merges, f.hasMerges = w.raw(), true

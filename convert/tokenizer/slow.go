@@ -178,7 +178,7 @@ func splitAndBytes(re string, prefix bool) any {
 
 // convertBPE reads vocab.json and merges.txt.
 func (f *folder) convertBPE(class tokenizerClass, data []byte) (*Tokenizer, error) {
-	w := &walker{data: data}
+	w := newWalker(data)
 	v := readVocabulary(w, len(data)/16)
 	w.end()
 	if w.err != nil {

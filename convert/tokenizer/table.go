@@ -12,8 +12,11 @@ type table struct {
 	arena []byte
 	ends  []uint32 // by entry: where its text ends in arena; entry 0 is empty and unused
 	ids   []int32  // by entry
-	slots []uint32 // entry, 0 = free; the length is a power of two, at most three quarters used
+	slots []slot   // the length is a power of two, at most three quarters used
 }
+
+// slot points to an entry, 0 = free, and keeps part of its hash: most comparisons end there.
+type slot struct{ entry, hash uint32 }
 
 func newTable(entries int) *table {
 	t := &table{seed: maphash.MakeSeed(), ends: make([]uint32, 1, entries+1), ids: make([]int32, 1, entries+1)}
@@ -26,52 +29,60 @@ func (t *table) resize(entries int) {
 	for n*3 < entries*4 {
 		n *= 2
 	}
-	t.slots = make([]uint32, n)
-	for e := 1; e < len(t.ids); e++ {
-		at, _ := t.slot(t.entry(e))
-		t.slots[at] = uint32(e)
+	old := t.slots
+	t.slots = make([]slot, n)
+	for _, o := range old {
+		if o.entry == 0 {
+			continue
+		}
+		at := int(o.hash) & (n - 1)
+		for t.slots[at].entry != 0 {
+			at = (at + 1) & (n - 1)
+		}
+		t.slots[at] = o
 	}
 }
 
 func (t *table) entry(e int) []byte { return t.arena[t.ends[e-1]:t.ends[e]] }
 
 // slot finds where text is, or where it would be put.
-func (t *table) slot(text []byte) (at int, found bool) {
+func (t *table) slot(text []byte) (at int, hash uint32, found bool) {
 	mask := len(t.slots) - 1
-	for at = int(maphash.Bytes(t.seed, text)) & mask; ; at = (at + 1) & mask {
-		e := t.slots[at]
-		if e == 0 {
-			return at, false
+	hash = uint32(maphash.Bytes(t.seed, text))
+	for at = int(hash) & mask; ; at = (at + 1) & mask {
+		s := t.slots[at]
+		if s.entry == 0 {
+			return at, hash, false
 		}
-		if string(t.entry(int(e))) == string(text) {
-			return at, true
+		if s.hash == hash && string(t.entry(int(s.entry))) == string(text) {
+			return at, hash, true
 		}
 	}
 }
 
 // put adds or changes a text; the last id wins, as in the library.
 func (t *table) put(text []byte, id int32) {
-	at, found := t.slot(text)
+	at, hash, found := t.slot(text)
 	if found {
-		t.ids[t.slots[at]] = id
+		t.ids[t.slots[at].entry] = id
 		return
 	}
 	if len(t.ids)*4 > len(t.slots)*3 {
 		t.resize(len(t.ids) * 2)
-		at, _ = t.slot(text)
+		at, _, _ = t.slot(text)
 	}
-	t.slots[at] = uint32(len(t.ids))
+	t.slots[at] = slot{uint32(len(t.ids)), hash}
 	t.arena = append(t.arena, text...)
 	t.ends = append(t.ends, uint32(len(t.arena)))
 	t.ids = append(t.ids, id)
 }
 
 func (t *table) find(text []byte) (int32, bool) {
-	at, found := t.slot(text)
+	at, _, found := t.slot(text)
 	if !found {
 		return 0, false
 	}
-	return t.ids[t.slots[at]], true
+	return t.ids[t.slots[at].entry], true
 }
 
 func (t *table) findString(text string) (int32, bool) {

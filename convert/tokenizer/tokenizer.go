@@ -78,7 +78,7 @@ func readDefinition(data []byte) (*definition, error) {
 	d := &definition{}
 	var addedRaw json.RawMessage
 	hasModel := false
-	w := &walker{data: data}
+	w := newWalker(data)
 	w.object(func(key string) {
 		switch key {
 		case "version":

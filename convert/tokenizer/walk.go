@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -19,6 +20,15 @@ type walker struct {
 	pos  int
 	err  error
 	buf  []byte // unescaped text of the last string that held an escape
+}
+
+// newWalker reads text that has to be UTF-8; it is checked once, not string by string.
+func newWalker(data []byte) *walker {
+	w := &walker{data: data}
+	if !utf8.Valid(data) {
+		w.err = errors.New("the file is not UTF-8")
+	}
+	return w
 }
 
 func (w *walker) fail(format string, args ...any) {
@@ -109,7 +119,7 @@ func (w *walker) text() []byte {
 		case c == '"':
 			s := w.data[start:w.pos]
 			w.pos++
-			return w.checked(s)
+			return s
 		case c == '\\':
 			return w.escaped(start)
 		case c < 0x20:
@@ -122,13 +132,6 @@ func (w *walker) text() []byte {
 	return nil
 }
 
-func (w *walker) checked(s []byte) []byte {
-	if !utf8.Valid(s) {
-		w.fail("string is not UTF-8")
-	}
-	return s
-}
-
 // escaped goes on with a string at its first backslash.
 func (w *walker) escaped(start int) []byte {
 	b := append(w.buf[:0], w.data[start:w.pos]...)
@@ -138,7 +141,7 @@ func (w *walker) escaped(start int) []byte {
 		switch {
 		case c == '"':
 			w.buf = b
-			return w.checked(b)
+			return b
 		case c == '\\':
 			b = w.escape(b)
 		case c < 0x20:
