@@ -152,3 +152,33 @@ func folder(files map[string][]byte) fs.FS {
 	}
 	return tree
 }
+
+// Auto takes the adapter's own precision; the reference stops there.
+func TestAdapterAuto(t *testing.T) {
+	m, err := openCase(t, "lora-llama", convert.Options{Type: arch.Auto}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if m.Type == arch.Auto || !m.Type.Valid() || len(m.Plan.Outputs) == 0 {
+		t.Errorf("type %q, %d tensors", m.Type, len(m.Plan.Outputs))
+	}
+}
+
+// What an adapter needs and lacks, or contradicts, is an error that says where, before anything is planned.
+func TestAdapterRefusals(t *testing.T) {
+	for name, change := range map[string]func(adapter, base map[string][]byte){
+		"no configuration":   func(a, _ map[string][]byte) { delete(a, "adapter_config.json") },
+		"no JSON":            func(a, _ map[string][]byte) { a["adapter_config.json"] = []byte("{") },
+		"no tensors":         func(a, _ map[string][]byte) { delete(a, "adapter_model.safetensors") },
+		"damaged tensors":    func(a, _ map[string][]byte) { a["adapter_model.safetensors"] = []byte("1234") },
+		"no base":            func(_, b map[string][]byte) { delete(b, "config.json") },
+		"a base of no class": func(_, b map[string][]byte) { b["config.json"] = []byte(`{"architectures": ["FooModel"]}`) },
+	} {
+		if m, err := openCase(t, "lora-llama", convert.Options{}, change); err == nil {
+			t.Errorf("%s: planned %d tensors", name, len(m.Plan.Outputs))
+		} else if err.Error() == "" {
+			t.Errorf("%s: an error without words", name)
+		}
+	}
+}

@@ -60,7 +60,7 @@ var roberta = Register(Arch{
 	Vocab:   vocab.RoBERTa,
 })
 
-var xlmRoberta = Register(Arch{
+var _ = Register(Arch{
 	Base:   roberta,
 	HF:     []string{"XLMRobertaModel", "XLMRobertaForSequenceClassification"},
 	Switch: []Case{{If: Opt("lora_adaptations"), To: jina3}},
@@ -68,7 +68,7 @@ var xlmRoberta = Register(Arch{
 })
 
 // jina3 takes over when XLM-R's steps over the configuration are done.
-var jina3 = Register(Arch{
+var _ = Register(Arch{
 	Base:   roberta,
 	GGUF:   "jina-bert-v3",
 	Config: Keys{},

@@ -6,7 +6,7 @@ package arch
 
 import "quern/convert/vocab"
 
-var gpt2 = Register(Arch{
+var _ = Register(Arch{
 	HF:    []string{"GPT2LMHeadModel"},
 	GGUF:  "gpt2",
 	Names: TextNames,
