@@ -68,7 +68,7 @@ var _ = Register(Arch{
 })
 
 // jina3 takes over when XLM-R's steps over the configuration are done.
-var _ = Register(Arch{
+var jina3 = Register(Arch{
 	Base:   roberta,
 	GGUF:   "jina-bert-v3",
 	Config: Keys{},

@@ -37,6 +37,13 @@ type mark struct {
 	removed int
 }
 
+// formTables are looked up for every character, so they are fetched once.
+type formTables struct{ nfd, nfkd, class map[rune]string }
+
+var forms = sync.OnceValue(func() *formTables {
+	return &formTables{ucd.Map("nfd"), ucd.Map("nfkd"), ucd.Map("ccc")}
+})
+
 var composites = sync.OnceValue(func() map[[2]rune]rune {
 	m := map[[2]rune]rune{}
 	for c, s := range ucd.Map("compose") {
@@ -50,7 +57,7 @@ func combiningClass(r rune) uint8 {
 	if r < 0x300 {
 		return 0
 	}
-	c, _ := utf8.DecodeRuneInString(ucd.Map("ccc")[r])
+	c, _ := utf8.DecodeRuneInString(forms().class[r])
 	if c == utf8.RuneError {
 		return 0
 	}
@@ -103,10 +110,10 @@ func (f normalForm) decompose(to []mark, r rune) []mark {
 	}
 	s, ok := "", false
 	if f.compatible {
-		s, ok = ucd.Map("nfkd")[r]
+		s, ok = forms().nfkd[r]
 	}
 	if !ok {
-		s, ok = ucd.Map("nfd")[r]
+		s, ok = forms().nfd[r]
 	}
 	if !ok {
 		return append(to, mark{r: r, class: combiningClass(r)})
