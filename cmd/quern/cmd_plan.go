@@ -9,7 +9,6 @@ import (
 	"quern/convert"
 	"quern/convert/gguf"
 	"quern/pipeline"
-	"quern/quantize/recommend"
 	"quern/stages"
 	"quern/stages/job"
 	"quern/stages/plan"
@@ -26,6 +25,10 @@ func planCommand() *cli.Command {
 		&cli.BoolFlag{Name: "tensors", Usage: "print which tensors are written, which are dropped and why"},
 		&cli.BoolFlag{Name: "vocab-only", Usage: "plan a file without tensors"},
 		&cli.StringFlag{Name: "type", Usage: "`TYPE` of the conversion for --metadata-keys and --tensors (default auto)"},
+		&cli.BoolFlag{Name: "matrix", Usage: "rate every type at every context: fits, tight or no, memory, tokens a second"},
+		&cli.BoolFlag{Name: "explain", Usage: "print the formulas with the numbers in them"},
+		&cli.BoolFlag{Name: "modelfile", Usage: "print a Modelfile for Ollama with the chosen values"},
+		&cli.IntFlag{Name: "finetune", Usage: "print what training an adapter of rank `R` takes, LoRA and QLoRA"},
 	}
 	return &cli.Command{
 		Name: "plan", Category: groupMain, ArgsUsage: "MODEL", Usage: "everything that prepare would decide, from headers alone",
@@ -49,6 +52,10 @@ func planModel(ctx context.Context, c *cli.Context, o *output) error {
 		return err
 	}
 	s.Types, s.For = types(c.StringSlice("quant")), c.String("for")
+	if s.For == "all" {
+		defer s.Shut()
+		return printEverywhere(ctx, s, o)
+	}
 	keys, tensors := c.Bool("metadata-keys"), c.Bool("tensors")
 	if keys || tensors {
 		defer s.Shut()
@@ -68,7 +75,7 @@ func planModel(ctx context.Context, c *cli.Context, o *output) error {
 		return err
 	}
 	printAdvice(s, o)
-	return nil
+	return printMore(c, s, o)
 }
 
 func printConfig(ctx context.Context, s *job.State, o *output) error {
@@ -159,35 +166,4 @@ func printDropped(m *convert.Model, o *output) {
 		o.printf("dropped  %-40s %s\n", d.Name, d.Reason)
 	}
 	o.printf("%d tensors of the checkpoint are in the file, %d are dropped\n", len(m.Mapped), len(m.Dropped))
-}
-
-// printAdvice is the table of types with the reasons for and against.
-func printAdvice(s *job.State, o *output) {
-	a := s.Advice
-	if a == nil {
-		return
-	}
-	o.printf("\n%-8s %10s %6s %10s %6s %9s %9s\n", "type", "weights", "bits", "memory", "fit", "tokens/s", "KL div")
-	for _, r := range a.Rows {
-		mark := " "
-		if r.Type == a.Type {
-			mark = "*"
-		}
-		o.printf("%-8s %10s %6.2f %10s %6s %9.0f %9.2g %s %s\n", r.Type, plan.Size(r.Weights), r.BPW, plan.Size(r.Memory.Total()), r.Fit,
-			r.Speed.Generation, r.KLD, mark, r.Reason)
-	}
-	o.printf("\n")
-	for _, why := range a.Reasons {
-		o.printf("%s\n", why)
-	}
-	printMemory(a, o)
-}
-
-func printMemory(a *recommend.Choice, o *output) {
-	m := a.Memory
-	o.printf("memory: weights %s, cache %s, compute %s", plan.Size(m.Weights), plan.Size(m.KV), plan.Size(m.Compute))
-	if m.Recurrent > 0 {
-		o.printf(", recurrent state %s", plan.Size(m.Recurrent))
-	}
-	o.printf("; largest context that fits %d; speed %s\n", a.MaxContext, a.Speed.Confidence)
 }

@@ -205,3 +205,16 @@ func For(text string) (*Machine, error) {
 	}
 	return nil, &UnknownMachineError{text, "no such chip is in the table"}
 }
+
+// All is every Mac of the table: each chip with each memory size that it is sold with.
+func All() []*Machine {
+	var all []*Machine
+	for _, c := range Chips {
+		for _, gb := range c.RAM {
+			m := &Machine{OS: "macos", Arch: "arm64", Chip: c.Name, GPUCores: c.GPUCores, Memory: gb << 30, Available: gb << 30}
+			m.Complete()
+			all = append(all, m)
+		}
+	}
+	return all
+}

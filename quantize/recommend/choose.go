@@ -58,6 +58,9 @@ type Choice struct {
 	Rows       []Row // all candidates, largest first
 	RunnerUp   string
 	Runs       bool // false: nothing fits; the row is the smallest and the reasons say what would help
+
+	Shipped float64 // tokens a second without this machine's calibration
+	prefer  string
 }
 
 const (
@@ -92,7 +95,7 @@ func Choose(m *machine.Machine, s *Shape, cands []Candidate, w Wish) (*Choice, e
 	}
 	cands = slices.Clone(cands)
 	slices.SortStableFunc(cands, func(a, b Candidate) int { return int(b.Weights/1024 - a.Weights/1024) })
-	c := &Choice{}
+	c := &Choice{prefer: w.Prefer}
 	c.Budget, c.BudgetWhy = Budget(m)
 	c.Setting = firstSetting(m, s, w)
 	minSpeed := w.MinSpeed
@@ -120,7 +123,7 @@ func firstSetting(m *machine.Machine, s *Shape, w Wish) Setting {
 		}
 	}
 	return Setting{Context: ctx, Slots: max(w.Slots, 1), Unified: true, KV: "f16", MicroBatch: 512, Batch: 2048,
-		Threads: m.FastCores(), FlashAttn: true}
+		Threads: m.FastCores(), FlashAttn: true, Metal: m.Metal}
 }
 
 // settings are tried in order: the cache type is given up before context, and context only when the user did not fix it.
@@ -198,6 +201,10 @@ func (r *Row) class() int {
 // settle writes the choice down with the reasons for it and against its neighbours.
 func (c *Choice) settle(s *Shape, rows []Row, best int, set Setting, minSpeed float64, w Wish) {
 	c.Runs, c.Rows, c.Setting, c.Row = true, rows, set, rows[best]
+	c.Shipped = c.Speed.Generation
+	if w.Factor > 0 {
+		c.Shipped /= w.Factor
+	}
 	for i := range rows {
 		r := &rows[i]
 		switch {
@@ -245,7 +252,28 @@ func (c *Choice) why(s *Shape, w Wish) {
 	if c.Setting.KV != "f16" {
 		add("cache %s: with f16 it would not fit", c.Setting.KV)
 	}
+	add("micro-batch %d: %s", c.Setting.MicroBatch, c.whyMicroBatch(s))
+	add("flash attention on: without it the scores of a micro-batch would take %s more", size(max(0, c.withoutFlash(s)-c.Memory.Total())))
 	add("threads %d: the fast cores only, a slow one makes every step wait", c.Setting.Threads)
+}
+
+func (c *Choice) whyMicroBatch(s *Shape) string {
+	set := c.Setting
+	if set.MicroBatch < 512 {
+		return "with 512 it would not fit"
+	}
+	set.MicroBatch = 2048
+	more := s.Needs(c.Weights, set).Total()
+	if more > c.Budget {
+		return fmt.Sprintf("2048 would be %s over the budget", size(more-c.Budget))
+	}
+	return fmt.Sprintf("2048 reads long prompts hardly faster and takes %s more; `quern tune` measures it", size(more-c.Memory.Total()))
+}
+
+func (c *Choice) withoutFlash(s *Shape) int64 {
+	set := c.Setting
+	set.FlashAttn, set.Metal = false, false
+	return s.Needs(c.Weights, set).Total()
 }
 
 // largestContext is the largest multiple of 1024 tokens, up to the model's limit, with which the chosen type fits.

@@ -35,6 +35,8 @@ func KLD(name string, imatrix bool) (float64, bool) {
 	switch name {
 	case "F32", "BF16", "F16":
 		return 2.5e-5, true
+	case "MXFP4_MOE": // experts as they were published, the rest in Q8_0
+		return *qualities["Q8_0"].KLD, true
 	}
 	q, ok := qualities[name]
 	if !ok {

@@ -93,7 +93,11 @@ func (c constants) generation(g gpu, l load) float64 {
 	if strings.Contains(l.kind, "moe") {
 		read *= c["experts"]
 	}
-	unpack := l.activeB * c["unpack."+unpackClass(l.type_)] / (c["core."+g.generation] * g.cores)
+	core, known := c["core."+g.generation]
+	if !known {
+		core = c["core.M4"] // while M5 is fitted: too few types are measured on it to tell unpacking from reading
+	}
+	unpack := l.activeB * c["unpack."+unpackClass(l.type_)] / (core * g.cores)
 	layer := c["layer."+g.generation]
 	if strings.Contains(l.kind, "hybrid") {
 		layer *= c["layer.hybrid"]

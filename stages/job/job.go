@@ -79,6 +79,7 @@ type State struct {
 	Machine *machine.Machine   // plan
 	Shape   *recommend.Shape   // plan
 	Advice  *recommend.Choice  // plan; nil where nothing is recommended
+	Knobs   *recommend.Knobs   // plan: what tune found to be best on this machine; nil where it has not run
 	Files   []*Artifact        // plan: what will be written; build, smoke and bench add to them
 	Close   []func() error     // what was opened; closed by the command at the end
 }

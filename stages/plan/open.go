@@ -28,6 +28,16 @@ func Open(ctx context.Context, s *job.State) error {
 	switch s.Source.Kind {
 	case source.GGUF:
 		return openGGUF(s)
+	case source.Folder:
+		if onlyConfig(s.Source.FS) {
+			f, err := sketch(s.Source.FS)
+			if f != nil {
+				s.Parts = []*gguf.File{f}
+			}
+			if f != nil || err != nil {
+				return err
+			}
+		}
 	case source.Hub:
 		if err := openHub(ctx, s); err != nil {
 			return err

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"strings"
 
+	"quern/convert/fault"
 	"quern/pipeline"
 	"quern/quantize/llamacpp"
 	"quern/quantize/machine"
 	"quern/quantize/recommend"
 	"quern/stages/job"
+	"quern/stages/source"
 )
 
 // Stage is the plan.
@@ -35,6 +37,9 @@ func (Stage) Plan(_ context.Context, s *job.State) (pipeline.Step, error) {
 func (st Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 	if err := Open(ctx, s); err != nil {
 		return err
+	}
+	if !st.Only && s.Source.Kind == source.Folder && s.Checked == nil {
+		return &fault.Unsupported{On: s.Model, Says: "has a config.json and no weights", Next: "`quern plan` works from it; building needs the checkpoint"}
 	}
 	for _, w := range Warnings(s) {
 		ev.Emit(pipeline.Warning{Stage: "plan", Says: w})
@@ -86,7 +91,13 @@ func Advise(ctx context.Context, s *job.State) error {
 	if len(s.Types) > 0 {
 		w.Type = strings.ToUpper(s.Types[0])
 	}
+	if s.For == "" && w.Factor == 0 {
+		w.Factor, s.Knobs = Experience(s.Machine)
+	}
 	s.Advice, err = recommend.Choose(s.Machine, s.Shape, cands, w)
+	if err == nil && s.Knobs != nil {
+		s.Advice.Apply(s.Shape, *s.Knobs)
+	}
 	return err
 }
 

@@ -49,6 +49,12 @@ func Parts(s *job.State) []*gguf.Plan {
 // candidates are the offered types with their exact sizes, and the one that the user named.
 func candidates(s *job.State) ([]recommend.Candidate, error) {
 	fts := offered
+	for _, o := range Base(s).Outputs {
+		if o.Type == gguf.MXFP4 {
+			fts = []policy.FileType{policy.MXFP4} // published in four bits: more bits would add size and no quality
+			break
+		}
+	}
 	for _, t := range s.Types {
 		if ft, err := policy.ParseFileType(t); err == nil {
 			fts = append(fts[:len(fts):len(fts)], ft)

@@ -69,18 +69,7 @@ func HowToRun(s *job.State, a *job.Artifact) string {
 	if s.Advice == nil {
 		return ""
 	}
-	set := s.Advice.Setting
-	line := fmt.Sprintf("llama-server -m %s -c %d -t %d", quote(a.Path), set.Context, set.Threads)
-	if set.MicroBatch != 512 {
-		line += fmt.Sprintf(" -ub %d", set.MicroBatch)
-	}
-	if set.KV != "f16" {
-		line += fmt.Sprintf(" -ctk %s -ctv %s -fa on", set.KV, set.KV)
-	}
-	if set.Slots > 1 {
-		line += fmt.Sprintf(" -np %d", set.Slots)
-	}
-	return line
+	return s.Advice.Setting.Server(quote(a.Path))
 }
 
 // quote makes a path safe for a shell.

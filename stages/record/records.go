@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"quern/quantize/llamacpp"
+	"quern/quantize/recommend"
 	"quern/stages/job"
 
 	"github.com/gofrs/flock"
@@ -38,6 +39,9 @@ type Record struct {
 	LlamaCpp string    `json:"llama_cpp"`
 	Smoke    any       `json:"smoke,omitempty"`
 	Bench    any       `json:"bench,omitempty"`
+
+	Expected float64          `json:"expected_generation,omitempty"` // tokens a second that the shipped constants predict
+	Tuned    *recommend.Knobs `json:"tuned,omitempty"`               // what tune found to be best
 }
 
 // NewRecord makes the record of an artifact.
@@ -50,6 +54,9 @@ func NewRecord(s *job.State, a *job.Artifact) Record {
 	}
 	if len(a.SHA256) > 0 {
 		r.SHA256 = a.SHA256[0]
+	}
+	if s.Advice != nil {
+		r.Expected = s.Advice.Shipped
 	}
 	if m := s.Machine; m != nil {
 		r.Machine, r.Cores, r.Memory, r.GPUCores = m.Chip, m.Cores, m.Memory, m.GPUCores

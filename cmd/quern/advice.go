@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"quern/pipeline"
+	"quern/quantize/recommend"
+	"quern/stages/job"
+	"quern/stages/plan"
+	"quern/stages/record"
+
+	"github.com/urfave/cli/v2"
+)
+
+// printAdvice is the table of types with the reasons for and against, and where the memory of the choice goes.
+func printAdvice(s *job.State, o *output) {
+	a := s.Advice
+	if a == nil {
+		return
+	}
+	o.printf("\n%-8s %10s %6s %10s %6s %9s %9s\n", "type", "weights", "bits", "memory", "fit", "tokens/s", "KL div")
+	for _, r := range a.Rows {
+		mark := " "
+		if r.Type == a.Type {
+			mark = "*"
+		}
+		o.printf("%-8s %10s %6.2f %10s %6s %9.0f %9.2g %s %s\n", r.Type, plan.Size(r.Weights), r.BPW, plan.Size(r.Memory.Total()), r.Fit,
+			r.Speed.Generation, r.KLD, mark, r.Reason)
+	}
+	o.printf("\n")
+	for _, why := range a.Reasons {
+		o.printf("%s\n", why)
+	}
+	sp := a.Speed
+	o.printf("speed %.1f tokens a second, nine in ten between %.1f and %.1f; prompts %.0f (%s)\n\n", sp.Generation, sp.Low, sp.High, sp.Prefill, sp.Confidence)
+	for _, c := range plan.Components(s) {
+		o.Emit(pipeline.Result{Type: "component", Data: c})
+		o.printf("%-24s %10s  %s\n", c.Name, plan.Size(c.Bytes), c.Note)
+	}
+	o.printf("%-24s %10s  largest context that fits: %d\n", "total", plan.Size(a.Memory.Total()), a.MaxContext)
+	if len(s.Files) > 0 && a.Runs {
+		o.printf("\nrun      %s\n", record.HowToRun(s, s.Files[0]))
+	}
+}
+
+// printMore prints what was asked for beyond the plan.
+func printMore(c *cli.Context, s *job.State, o *output) error {
+	asked := c.Bool("matrix") || c.Bool("explain") || c.Bool("modelfile") || c.Int("finetune") > 0
+	if !asked {
+		return nil
+	}
+	if s.Advice == nil {
+		return usagef("", "--matrix, --explain, --modelfile and --finetune need a model with layers to weigh")
+	}
+	if c.Bool("explain") {
+		o.printf("\n")
+		for _, l := range s.Advice.Explain(s.Machine, s.Shape) {
+			o.Emit(pipeline.Result{Type: "formula", Data: map[string]string{"text": l}})
+			o.printf("%s\n", l)
+		}
+	}
+	if c.Bool("matrix") {
+		cells, err := plan.Matrix(s)
+		if err != nil {
+			return err
+		}
+		printMatrix(cells, o)
+	}
+	if c.Bool("modelfile") {
+		text := s.Advice.Setting.Modelfile(s.Files[0].Path)
+		o.Emit(pipeline.Result{Type: "modelfile", Data: map[string]string{"text": text}})
+		o.printf("\n%s", text)
+	}
+	if rank := c.Int("finetune"); rank > 0 {
+		printTuning(s, int64(rank), o)
+	}
+	return nil
+}
+
+// printMatrix has a row for each type and a column for each context.
+func printMatrix(cells []recommend.Cell, o *output) {
+	var contexts []int64
+	rows := map[string][]recommend.Cell{}
+	var types []string
+	for _, c := range cells {
+		o.Emit(pipeline.Result{Type: "cell", Data: c})
+		if len(contexts) == 0 || contexts[len(contexts)-1] != c.Context {
+			contexts = append(contexts, c.Context)
+		}
+		if rows[c.Type] == nil {
+			types = append(types, c.Type)
+		}
+		rows[c.Type] = append(rows[c.Type], c)
+	}
+	o.printf("\n%-8s", "type")
+	for _, ctx := range contexts {
+		o.printf(" %20d", ctx)
+	}
+	o.printf("\n")
+	for _, t := range types {
+		o.printf("%-8s", t)
+		for _, c := range rows[t] {
+			o.printf(" %20s", fmt.Sprintf("%s %s %.0f/s", c.Fit, plan.Size(c.Memory), c.Generation))
+		}
+		o.printf("\n")
+	}
+}
+
+func printTuning(s *job.State, rank int64, o *output) {
+	const tokens = 2048
+	o.printf("\n%-9s %5s %10s %10s %10s %10s\n", "training", "rank", "base", "adapter", "working", "total")
+	for _, t := range s.Shape.Finetune(rank, tokens) {
+		o.Emit(pipeline.Result{Type: "finetune", Data: t})
+		fit := "does not fit"
+		if t.Total <= s.Advice.Budget {
+			fit = "fits"
+		}
+		o.printf("%-9s %5d %10s %10s %10s %10s  %s\n", t.Technique, t.Rank, plan.Size(t.Base), plan.Size(t.Adapter), plan.Size(t.Working), plan.Size(t.Total), fit)
+	}
+	o.printf("one sequence of %d tokens, all linear layers but experts, gradient checkpoints; train with MLX or PEFT, `quern convert` makes a GGUF of the adapter\n", tokens)
+}
+
+// printEverywhere has a row for each Mac of the table.
+func printEverywhere(ctx context.Context, s *job.State, o *output) error {
+	places, err := plan.Everywhere(ctx, s)
+	if err != nil {
+		return err
+	}
+	o.printf("%-30s %-8s %-6s %10s %10s %8s %5s %9s %16s\n", "machine", "type", "fit", "memory", "budget", "context", "cache", "max ctx", "tokens/s")
+	for _, p := range places {
+		o.Emit(pipeline.Result{Type: "place", Data: p})
+		o.printf("%s\n", p.Line())
+	}
+	return nil
+}
