@@ -41,6 +41,7 @@ type tokenSet struct {
 	ids  []int32
 }
 
+// parseAdded reads the list of a tokenizer.json. Every flag has to be there: the library has no defaults for them.
 func parseAdded(raw json.RawMessage) ([]AddedToken, error) {
 	var file []struct {
 		ID         *uint32 `json:"id"`
@@ -78,6 +79,8 @@ func newAdded(tokens []AddedToken, m model, n normalizer) (*added, error) {
 	return a, a.add(tokens, m, n)
 }
 
+// add registers more tokens, which transformers does after loading. A token that is there already in the very same form
+// is left alone; one with other flags takes its place.
 func (a *added) add(tokens []AddedToken, m model, n normalizer) error {
 	next := int32(m.size())
 	for id := range a.byID {
@@ -163,6 +166,7 @@ func (a *added) index(n normalizer) error {
 	return nil
 }
 
+// newTokenSet makes a set that is skipped without a search when it is empty, as it is for most tokenizers.
 func newTokenSet(texts []string, ids []int32) tokenSet {
 	if len(texts) == 0 {
 		return tokenSet{}
@@ -215,6 +219,8 @@ func (a *added) extract(set *tokenSet, s span, to []span) ([]span, error) {
 	return to, nil
 }
 
+// alone tells whether no word character stands next to text[lo:hi]. Word characters are those of Rust's regex crate, not
+// Oniguruma's: the two differ in marks, digits and joiners.
 func alone(text string, lo, hi int) bool {
 	word := ucd.Compiled("rust:word")
 	if r, n := utf8.DecodeLastRuneInString(text[:lo]); n > 0 && word.Contains(r) {
@@ -224,6 +230,7 @@ func alone(text string, lo, hi int) bool {
 	return n == 0 || !word.Contains(r)
 }
 
+// blanksBefore moves at to the beginning of the blanks that end there.
 func blanksBefore(text string, at int) int {
 	space := ucd.Compiled("rust:regexspace")
 	for at > 0 {
@@ -236,6 +243,7 @@ func blanksBefore(text string, at int) int {
 	return at
 }
 
+// blanksAfter moves at to the end of the blanks that begin there.
 func blanksAfter(text string, at int) int {
 	space := ucd.Compiled("rust:regexspace")
 	for at < len(text) {

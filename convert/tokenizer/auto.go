@@ -26,6 +26,7 @@ type folder struct {
 // object is a JSON object whose members are not yet decoded.
 type object map[string]json.RawMessage
 
+// text is a member that is a string; ok is false for null, for other types and for what is not there.
 func (o object) text(key string) (s string, ok bool) {
 	ok = json.Unmarshal(o[key], &s) == nil && o.given(key)
 	return s, ok
@@ -97,6 +98,7 @@ func LoadFolder(src fs.FS) (*Tokenizer, error) {
 	return f.finish(t, err)
 }
 
+// finish hands the notes over with the tokenizer.
 func (f *folder) finish(t *Tokenizer, err error) (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
@@ -105,6 +107,7 @@ func (f *folder) finish(t *Tokenizer, err error) (*Tokenizer, error) {
 	return t, nil
 }
 
+// note records a change that the user would not see in tokenizer.json.
 func (f *folder) note(format string, args ...any) {
 	f.notes = append(f.notes, fmt.Sprintf(format, args...))
 }
@@ -124,6 +127,7 @@ func (f *folder) read(name string, to any) error {
 	return nil
 }
 
+// has tells whether the folder has a file of that name.
 func (f *folder) has(name string) bool {
 	_, err := fs.Stat(f.src, name)
 	return name != "" && err == nil
@@ -153,6 +157,7 @@ func (f *folder) className() (name, remote string, err error) {
 	return "PreTrainedTokenizerFast", remote, nil
 }
 
+// unsupported says why a folder without tokenizer.json cannot be read.
 func (f *folder) unsupported(name, remote string) error {
 	says := fmt.Sprintf("tokenizer class %s is not known, and there is no tokenizer.json", name)
 	if remote != "" {
@@ -280,6 +285,7 @@ func (f *folder) frame(t *Tokenizer, class *tokenizerClass, s *specials) error {
 	return nil
 }
 
+// equalFrames tells whether two frames set the same ids around a text.
 func equalFrames(a, b frame) bool {
 	return slices.EqualFunc(a, b, func(x, y framePart) bool { return x.text == y.text && slices.Equal(x.ids, y.ids) })
 }

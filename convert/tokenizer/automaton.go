@@ -17,6 +17,7 @@ type automatonNode struct {
 	suffix int32 // nearest node along fail at which a pattern ends, 0 for none
 }
 
+// newAutomaton builds the trie of the patterns and links it. Patterns are not empty: an empty one would be found everywhere.
 func newAutomaton(patterns []string) *automaton {
 	a := &automaton{nodes: []automatonNode{{out: -1}}, edges: map[uint64]int32{}}
 	for i, p := range patterns {
@@ -66,6 +67,8 @@ func (a *automaton) link() {
 	}
 }
 
+// step follows c, over shorter and shorter suffixes of what was read. It is linear over a whole text: each step along fail
+// undoes an earlier step down.
 func (a *automaton) step(at int32, c byte) int32 {
 	for at != 0 {
 		if next, ok := a.edges[uint64(at)<<8|uint64(c)]; ok {

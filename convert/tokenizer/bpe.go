@@ -28,6 +28,7 @@ type bpe struct {
 	plain  bool       // neither prefix nor suffix: a symbol's text is what it covers
 }
 
+// bpe makes the model. Dropout is checked and then ignored: it is of use in training, and random.
 func (f *modelFile) bpe() (model, error) {
 	if !f.hasMerges {
 		return nil, missing("model BPE", "merges")
@@ -152,10 +153,12 @@ func (m *bpe) addMerge(text []byte, space int, rank int32) error {
 	return nil
 }
 
+// notInVocabulary refuses a merge as the library does: all three tokens of it have to be there.
 func notInVocabulary(token []byte) error {
 	return &fault.Invalid{On: "merges", Says: fmt.Sprintf("token %.60q is not in the vocabulary", token)}
 }
 
+// asFault gives an error of reading the kind that callers tell apart.
 func asFault(on string, err error) error {
 	switch err.(type) {
 	case *fault.Invalid, *fault.Unsupported:
@@ -164,6 +167,7 @@ func asFault(on string, err error) error {
 	return &fault.Invalid{On: on, Says: "cannot be read", Err: err}
 }
 
+// encode looks a word up among those encoded lately, then, with ignore_merges, in the vocabulary, and only then merges.
 func (m *bpe) encode(word string, to []int32, c *cache) ([]int32, error) {
 	if ids, ok := c.words[word]; ok {
 		return append(to, ids...), nil
@@ -227,6 +231,7 @@ type unknownRun struct {
 	open    bool
 }
 
+// flush puts the pending unknown token into the word.
 func (u *unknownRun) flush(c *cache) {
 	if u.open {
 		c.sym = append(c.sym, symbol{id: u.id, len: u.len})
@@ -234,6 +239,8 @@ func (u *unknownRun) flush(c *cache) {
 	}
 }
 
+// characters is symbols for words that are not plain bytes: prefix and suffix belong to the text that is looked up, but
+// not to the length of a symbol.
 func (m *bpe) characters(word string, c *cache) (exact bool, err error) {
 	exact = m.plain
 	var unk unknownRun

@@ -40,6 +40,7 @@ func (s *span) toByteChars() {
 	w.done()
 }
 
+// appendByteChars adds the spelling of a text's bytes.
 func appendByteChars(to []byte, text string) []byte {
 	for i := range len(text) {
 		to = utf8.AppendRune(to, byteChars[text[i]])

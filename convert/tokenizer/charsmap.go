@@ -16,6 +16,8 @@ type charsmap struct {
 	blob  string
 }
 
+// newCharsmap takes the blob apart: the size of the trie in bytes, its units, the replacements. Units may point outside of
+// the trie in a damaged file, so the walk checks each step instead.
 func newCharsmap(data []byte) (*charsmap, error) {
 	if len(data) < 4 {
 		return nil, &fault.Invalid{On: "precompiled_charsmap", Says: fmt.Sprintf("holds %d bytes, at least 4 are needed", len(data))}
@@ -64,8 +66,10 @@ func (c *charsmap) prefix(text string, f func(size int, with string) bool) {
 	}
 }
 
+// offset is where a unit's children lie, relative to itself. Source: darts-clone, DoubleArrayUnit.
 func offset(unit uint32) uint32 { return unit >> 10 << (unit & (1 << 9) >> 6) }
 
+// at is the replacement that begins at byte i of the blob.
 func (c *charsmap) at(i uint32) string {
 	if i >= uint32(len(c.blob)) {
 		return ""

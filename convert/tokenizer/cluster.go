@@ -49,6 +49,7 @@ func cluster(text string) int {
 	return n
 }
 
+// isFlag tells the regional indicators, which join in pairs.
 func isFlag(r rune) bool { return r >= 0x1F1E6 && r <= 0x1F1FF }
 
 // together tells whether no boundary stands between a and b.
@@ -68,6 +69,7 @@ func (s *clusterSets) together(a, b rune, flags int, picture bool) bool {
 	return isFlag(a) && isFlag(b) && flags%2 == 1
 }
 
+// hangulJoined holds the rules GB6 to GB8: the parts of a syllable stay together.
 func hangulJoined(a, b rune) bool {
 	isL := func(r rune) bool { return r >= 0x1100 && r <= 0x115F || r >= 0xA960 && r <= 0xA97C }
 	isV := func(r rune) bool { return r >= 0x1160 && r <= 0x11A7 || r >= 0xD7B0 && r <= 0xD7C6 }

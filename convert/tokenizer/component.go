@@ -17,6 +17,7 @@ const maxComponents = 32
 // maxGrown bounds what a normalizer may make of a text.
 const maxGrown = 1 << 28 // bytes
 
+// tooLong refuses what a normalizer would make of a text.
 func tooLong(n int) error {
 	return &fault.Invalid{On: "text", Says: fmt.Sprintf("a normalizer makes %d bytes of it, at most %d are made", n, maxGrown)}
 }
@@ -28,10 +29,12 @@ type component struct {
 	Content *string         `json:"content"`
 }
 
+// missing refuses a component without a member that the library requires.
 func missing(on, member string) error {
 	return &fault.Invalid{On: on, Says: "lacks " + member}
 }
 
+// unknown refuses a kind of component that the library does not have.
 func unknown(part, kind string) error {
 	return &fault.Unsupported{On: part, Says: fmt.Sprintf("kind %q is not one of the tokenizers library's", kind), Next: "check that tokenizer.json was written for tokenizers 0.22 or older"}
 }
@@ -83,6 +86,7 @@ func (c component) pattern(on string) (pattern, error) {
 // regexPattern covers a text by an expression.
 type regexPattern struct{ re *onig.Regexp }
 
+// cover gives empty matches too: behaviors that merge see them, and drop them only as empty pieces.
 func (p regexPattern) cover(text string, to []match) ([]match, error) {
 	if text == "" {
 		return append(to, match{}), nil
@@ -104,6 +108,7 @@ func (p regexPattern) cover(text string, to []match) ([]match, error) {
 // textPattern covers a text by occurrences of another.
 type textPattern string
 
+// cover finds occurrences from the left that do not overlap.
 func (p textPattern) cover(text string, to []match) ([]match, error) {
 	if text == "" {
 		return append(to, match{}), nil
@@ -129,6 +134,7 @@ func (p textPattern) cover(text string, to []match) ([]match, error) {
 // setPattern covers a text by single characters of a set.
 type setPattern struct{ set *ucd.Set }
 
+// cover gives each character of the set a match of its own; behaviors join them where asked.
 func (p setPattern) cover(text string, to []match) ([]match, error) {
 	if text == "" {
 		return append(to, match{}), nil
@@ -153,6 +159,7 @@ func (p setPattern) cover(text string, to []match) ([]match, error) {
 // inverted exchanges what is a match and what is not.
 type inverted struct{ pattern }
 
+// cover is the pattern's, with hits and gaps exchanged.
 func (p inverted) cover(text string, to []match) ([]match, error) {
 	n := len(to)
 	to, err := p.pattern.cover(text, to)

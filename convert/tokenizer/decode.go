@@ -27,6 +27,8 @@ type decoderFile struct {
 	Delimiter   *string           `json:"word_delimiter_token"`
 }
 
+// parseDecoder reads the "decoder"; nil for null. Members are decoded before the kind is known, which costs nothing: they
+// are few, and no two kinds use one name for different types.
 func parseDecoder(raw json.RawMessage, depth int) (decoder, error) {
 	var c decoderFile
 	// Replace and WordPiece share names of members with other types: strings only, so one struct holds them all.
@@ -83,10 +85,12 @@ func parseDecoder(raw json.RawMessage, depth int) (decoder, error) {
 	return nil, unknown("decoder", kind)
 }
 
+// readDecoder is readComponent for decoders.
 func readDecoder(raw json.RawMessage, depth int, c *decoderFile) (string, error) {
 	return readComponent("decoder", raw, depth, c, &c.component)
 }
 
+// parseDecoders runs steps one after another, each over the whole list of tokens.
 func parseDecoders(raw []json.RawMessage, depth int) (decoder, error) {
 	var steps []decoder
 	for _, r := range raw {
@@ -174,6 +178,8 @@ func broken(b []byte) int {
 	return i
 }
 
+// decodeFallback joins <0xNN> tokens in a row to text. If they are not UTF-8 each of them becomes U+FFFD, even those that
+// would have been good alone.
 func decodeFallback(tokens []string) ([]string, error) {
 	var out []string
 	var run []byte
@@ -205,6 +211,7 @@ func decodeFallback(tokens []string) ([]string, error) {
 	return out, nil
 }
 
+// decodeMetaspace drops the mark at the beginning of the first token, if the pre-tokenizer sets one there.
 func decodeMetaspace(mark string, prefix bool) decoder {
 	return func(tokens []string) ([]string, error) {
 		out := make([]string, len(tokens))
@@ -219,6 +226,7 @@ func decodeMetaspace(mark string, prefix bool) decoder {
 	}
 }
 
+// decodeBPE makes the suffix of a word a blank, except at the end.
 func decodeBPE(suffix string) decoder {
 	return func(tokens []string) ([]string, error) {
 		out := make([]string, len(tokens))
@@ -238,6 +246,7 @@ func decodeBPE(suffix string) decoder {
 var cleanups = [][2]string{{" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"}, {" n't", "n't"}, {" 'm", "'m"},
 	{" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}}
 
+// cleanup goes over a token eleven times: later replacements see what earlier ones made.
 func cleanup(s string) string {
 	for _, c := range cleanups {
 		s = strings.ReplaceAll(s, c[0], c[1])
@@ -245,6 +254,8 @@ func cleanup(s string) string {
 	return s
 }
 
+// decodeWordPiece sets a blank before every token that does not continue a word. Cleaning happens token by token, so it
+// never joins two of them.
 func decodeWordPiece(prefix string, clean bool) decoder {
 	return func(tokens []string) ([]string, error) {
 		out := make([]string, len(tokens))
@@ -265,6 +276,7 @@ func decodeWordPiece(prefix string, clean bool) decoder {
 	}
 }
 
+// decodeCTC drops repetitions first: a doubled letter needs a padding token between.
 func decodeCTC(pad, delimiter string, clean bool) decoder {
 	return func(tokens []string) ([]string, error) {
 		var out []string
@@ -284,6 +296,7 @@ func decodeCTC(pad, delimiter string, clean bool) decoder {
 	}
 }
 
+// decodeStrip takes up to start and stop characters off the ends of every token.
 func decodeStrip(content string, start, stop int) decoder {
 	return func(tokens []string) ([]string, error) {
 		out := make([]string, len(tokens))
@@ -300,6 +313,7 @@ func decodeStrip(content string, start, stop int) decoder {
 	}
 }
 
+// decodeReplace works within tokens: a pattern never spans two.
 func decodeReplace(p pattern, content string) decoder {
 	return func(tokens []string) ([]string, error) {
 		out := make([]string, len(tokens))

@@ -23,6 +23,7 @@ type fit struct {
 	padsBatch bool
 }
 
+// parseFit reads both members; lengths are bounded here, before anything is padded to them.
 func parseFit(truncation, padding json.RawMessage) (fit, error) {
 	f := fit{limit: -1}
 	if truncation != nil {
@@ -83,6 +84,7 @@ func (f fit) truncate(ids []int32, extra int) ([]int32, error) {
 	return ids[:limit], nil
 }
 
+// pad fills up to the fixed length, or to a multiple; a single text is its own longest, so it needs no other padding.
 func (f fit) pad(ids []int32) []int32 {
 	if !f.padsBatch {
 		return ids

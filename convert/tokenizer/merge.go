@@ -9,6 +9,7 @@ type symbol struct {
 // merge is a merge that may happen: of the symbol at pos and the one after it.
 type merge struct{ rank, pos, id int32 }
 
+// before orders by rank, then from the left: the order in which the library merges.
 func (m merge) before(o merge) bool { return m.rank < o.rank || m.rank == o.rank && m.pos < o.pos }
 
 // shortWord is up to where looking at all pairs again beats keeping a heap.
@@ -112,6 +113,7 @@ func (m *bpe) mergeLong(c *cache) {
 	c.heap = h[:0]
 }
 
+// sift moves the entry at i down to its place in the heap.
 func sift(h []merge, i int) {
 	for {
 		child := 2*i + 1
@@ -129,6 +131,7 @@ func sift(h []merge, i int) {
 	}
 }
 
+// rise moves the last entry up to its place in the heap.
 func rise(h []merge) []merge {
 	for i := len(h) - 1; i > 0; {
 		up := (i - 1) / 2

@@ -13,6 +13,7 @@ const (
 	maxID   = 1 << 24 // the largest known vocabulary has 0.3 million tokens
 )
 
+// tooHigh refuses an id for which a list by id would be too large.
 func tooHigh(on string, id uint32) error {
 	return &fault.Invalid{On: on, Says: fmt.Sprintf("token id %d, ids up to %d are read", id, maxID)}
 }
@@ -48,10 +49,13 @@ func (v *vocabulary) reverse() {
 	}
 }
 
+// texts gives access to texts and ids for the accessors.
 func (v *vocabulary) texts() *vocabulary { return v }
 
+// id is the id of a text.
 func (v *vocabulary) id(token string) (int32, bool) { return v.findString(token) }
 
+// token is the text of an id; ids may have holes.
 func (v *vocabulary) token(id int32) (string, bool) {
 	if id < 0 || int(id) >= len(v.byID) || !v.used[id] {
 		return "", false
@@ -59,6 +63,7 @@ func (v *vocabulary) token(id int32) (string, bool) {
 	return v.byID[id], true
 }
 
+// size counts texts, not ids: two texts may share an id, and ids may have holes. The library numbers added tokens from it.
 func (v *vocabulary) size() int { return v.len() }
 
 // readVocabulary reads {"text": id, ...}.
@@ -94,8 +99,10 @@ const (
 	cacheLength = 128 // bytes of a word that is worth remembering
 )
 
+// newCache makes what one goroutine needs while it encodes.
 func newCache() *cache { return &cache{words: map[string][]int32{}} }
 
+// remember forgets all words when it is full: the frequent ones are back soon, and no order has to be kept.
 func (c *cache) remember(word string, ids []int32) {
 	if len(word) > cacheLength {
 		return
@@ -113,6 +120,7 @@ type wordLevel struct {
 	unknown string
 }
 
+// encode needs the unknown token only when it meets an unknown word, as the library does.
 func (m *wordLevel) encode(word string, to []int32, _ *cache) ([]int32, error) {
 	id, ok := m.id(word)
 	if !ok {
@@ -123,6 +131,7 @@ func (m *wordLevel) encode(word string, to []int32, _ *cache) ([]int32, error) {
 	return append(to, id), nil
 }
 
+// noUnknown says that a text has no ids at all.
 func noUnknown(token string) error {
 	return &fault.Invalid{On: "model", Says: fmt.Sprintf("a text has no token, and the unknown token %q is not in the vocabulary", token)}
 }
@@ -136,6 +145,8 @@ type wordPiece struct {
 	inner           int32 // the trie's node after prefix, -1 if nothing begins with it
 }
 
+// prepare finds where continuations begin in the trie, so that the longest match is one walk instead of a look-up for each
+// length.
 func (m *wordPiece) prepare() {
 	m.trie = newTrie(m.vocabulary.table)
 	m.inner = 0
@@ -146,6 +157,7 @@ func (m *wordPiece) prepare() {
 	}
 }
 
+// encode gives the unknown token for the whole word if any part of it is not known.
 func (m *wordPiece) encode(word string, to []int32, _ *cache) ([]int32, error) {
 	start := len(to)
 	ok := !moreRunes(word, m.longest)
@@ -194,6 +206,8 @@ type modelFile struct {
 	hasMerges bool
 }
 
+// read goes through the members in their order. Merges usually come after the vocabulary but need not, so they are kept
+// until both are there.
 func (f *modelFile) read(w *walker) {
 	f.options = map[string]json.RawMessage{}
 	w.object(func(key string) {

@@ -53,6 +53,7 @@ var composites = sync.OnceValue(func() map[[2]rune]rune {
 	return m
 })
 
+// combiningClass is 0 for starters. No character below U+0300 is a mark.
 func combiningClass(r rune) uint8 {
 	if r < 0x300 {
 		return 0
@@ -64,6 +65,7 @@ func combiningClass(r rune) uint8 {
 	return uint8(c)
 }
 
+// normalize leaves the stable beginning of a text alone, which for most texts is all of it.
 func (f normalForm) normalize(s *span) error {
 	for i, r := range s.text {
 		if r < f.stable {
@@ -169,6 +171,7 @@ func (m mark) absorb(c rune, x mark) mark {
 	return m
 }
 
+// pair is the composite of two characters, if the library composes them.
 func pair(a, b rune) (rune, bool) {
 	switch {
 	case a >= hangulL && a < hangulL+countL && b >= hangulV && b < hangulV+countV:

@@ -27,6 +27,7 @@ type (
 	bertNormalizer struct{ clean, chinese, accents, lower bool }
 )
 
+// normalize runs all steps on one span, so that origins are followed through them.
 func (n sequenceNormalizer) normalize(s *span) error {
 	for _, x := range n {
 		if err := x.normalize(s); err != nil {
@@ -36,6 +37,7 @@ func (n sequenceNormalizer) normalize(s *span) error {
 	return nil
 }
 
+// normalize maps character by character: a final sigma stays a plain one, and U+0130 becomes two characters.
 func (lowercase) normalize(s *span) error {
 	lower := ucd.Map("lower")
 	for i, r := range s.text {
@@ -59,6 +61,7 @@ func (lowercase) normalize(s *span) error {
 	return nil
 }
 
+// normalize takes Rust's white space off, which is Unicode's.
 func (n stripNormalizer) normalize(s *span) error {
 	space := ucd.Compiled("rust:space")
 	runes := []rune(s.text)
@@ -82,12 +85,14 @@ func (n stripNormalizer) normalize(s *span) error {
 	return nil
 }
 
+// normalize drops all marks, spacing ones too; it decomposes nothing.
 func (stripAccents) normalize(s *span) error {
 	mark := ucd.Compiled("norm:mark")
 	s.filter(func(r rune) bool { return !mark.Contains(r) })
 	return nil
 }
 
+// normalize drops control characters and makes other separators blanks. Source: tokenizers 0.22.2, normalizers/unicode.rs.
 func (nmt) normalize(s *span) error {
 	gone, space := ucd.Compiled("nmt:removed"), ucd.Compiled("nmt:space")
 	s.filter(func(r rune) bool { return !gone.Contains(r) })
@@ -100,18 +105,23 @@ func (nmt) normalize(s *span) error {
 	return nil
 }
 
+// normalize leaves an empty text empty.
 func (n prependNormalizer) normalize(s *span) error {
 	s.prepend(string(n))
 	return nil
 }
 
+// normalize replaces each match; the content is a plain text without references to groups.
 func (n replaceNormalizer) normalize(s *span) error { return s.replace(n.p, n.content) }
 
+// normalize spells the bytes out before words are cut, so that splitters see one character a byte.
 func (byteNormalizer) normalize(s *span) error {
 	s.toByteChars()
 	return nil
 }
 
+// normalize cleans, sets ideographs apart, strips marks and lowers, in this order. What counts as a control character or
+// as a mark comes from an old table (ucd "bert:" and "old:").
 func (n bertNormalizer) normalize(s *span) error {
 	if n.clean {
 		gone, space := ucd.Compiled("bert:removed"), ucd.Compiled("bert:space")
@@ -224,6 +234,7 @@ func parseNormalizer(raw json.RawMessage, depth int) (normalizer, error) {
 	return nil, unknown("normalizer", kind)
 }
 
+// parseNormalizers reads the members of a sequence, which may not be null.
 func parseNormalizers(raw []json.RawMessage, depth int) (normalizer, error) {
 	seq := sequenceNormalizer{}
 	for _, r := range raw {
@@ -239,6 +250,7 @@ func parseNormalizers(raw []json.RawMessage, depth int) (normalizer, error) {
 	return seq, nil
 }
 
+// replaceNormalizer reads a Replace.
 func (c component) replaceNormalizer() (normalizer, error) {
 	if c.Content == nil {
 		return nil, missing("Replace", "content")

@@ -76,6 +76,7 @@ func (t *taggedID) UnmarshalJSON(b []byte) error {
 	return err
 }
 
+// readID reads an id within bounds.
 func readID(raw json.RawMessage) (int32, error) {
 	var id uint32
 	if err := json.Unmarshal(raw, &id); err != nil {
@@ -87,6 +88,8 @@ func readID(raw json.RawMessage) (int32, error) {
 	return int32(id), nil
 }
 
+// parseTemplate reads the template for one text. A special token that is used has to be defined; the library finds out only
+// when it encodes.
 func parseTemplate(pieces []json.RawMessage, special map[string]json.RawMessage) (frame, error) {
 	const on = "post_processor TemplateProcessing"
 	var f frame

@@ -37,6 +37,7 @@ type (
 	lengthSplitter int
 )
 
+// appendPieces cuts the pieces out; empty ones are dropped here and nowhere else.
 func appendPieces(s *span, m []match, to []span) []span {
 	for _, x := range m {
 		if x.lo < x.hi {
@@ -46,6 +47,7 @@ func appendPieces(s *span, m []match, to []span) []span {
 	return to
 }
 
+// split lets the behavior decide what becomes of matches and gaps.
 func (p patternSplitter) split(s span, to []span, scratch *[]match) ([]span, error) {
 	m, err := p.p.cover(s.text, (*scratch)[:0])
 	*scratch = m
@@ -58,6 +60,8 @@ func (p patternSplitter) split(s span, to []span, scratch *[]match) ([]span, err
 // gpt2 is the expression that ByteLevel cuts by. Source: tokenizers 0.22.2, pre_tokenizers/byte_level.rs.
 const gpt2 = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 
+// split sets a blank before a piece that has none, for every piece that stages before it made, not only at the beginning
+// of the text.
 func (b byteSplitter) split(s span, to []span, scratch *[]match) ([]span, error) {
 	if b.prefix && !strings.HasPrefix(s.text, " ") {
 		s.prepend(" ")
@@ -81,6 +85,8 @@ func (b byteSplitter) split(s span, to []span, scratch *[]match) ([]span, error)
 	return to, nil
 }
 
+// split makes blanks marks, then cuts before each mark. The scheme "first" asks where the piece began in the input: 0 can
+// be lost to a normalizer that strips, and then nothing is prepended.
 func (m metaspace) split(s span, to []span, scratch *[]match) ([]span, error) {
 	if err := s.replace(textPattern(" "), m.mark); err != nil {
 		return to, err
@@ -97,6 +103,7 @@ func (m metaspace) split(s span, to []span, scratch *[]match) ([]span, error) {
 	return patternSplitter{textPattern(m.mark), mergedWithNext}.split(s, to, scratch)
 }
 
+// split drops white space and sets punctuation apart.
 func (bertSplitter) split(s span, to []span, scratch *[]match) ([]span, error) {
 	m, _ := setPattern{ucd.Compiled("rust:space")}.cover(s.text, (*scratch)[:0])
 	words := appendPieces(&s, removed.arrange(m), nil)
@@ -162,6 +169,7 @@ func (wordSplitter) split(s span, to []span, _ *[]match) ([]span, error) {
 	return to, nil
 }
 
+// split cuts every n characters.
 func (n lengthSplitter) split(s span, to []span, _ *[]match) ([]span, error) {
 	lo, count := 0, 0
 	for i := range s.text {
@@ -220,6 +228,7 @@ type splitterFile struct {
 	Length        *int              `json:"length"`
 }
 
+// splitter makes the pre-tokenizer of a kind.
 func (c *splitterFile) splitter(kind string) (splitter, error) {
 	on := "pre_tokenizer " + kind
 	switch kind {
@@ -266,11 +275,13 @@ func (c *splitterFile) splitter(kind string) (splitter, error) {
 	return nil, unknown("pre_tokenizer", kind)
 }
 
+// inverted exchanges matches and gaps ("invert": true).
 func (p patternSplitter) inverted() patternSplitter {
 	p.p = inverted{p.p}
 	return p
 }
 
+// behavior reads the name of a behavior.
 func (c *splitterFile) behavior(on, fallback string) (behavior, error) {
 	name := fallback
 	if c.Behavior != nil {
@@ -283,6 +294,7 @@ func (c *splitterFile) behavior(on, fallback string) (behavior, error) {
 	return b, nil
 }
 
+// byteLevel reads a ByteLevel; files of before 0.13 have no use_regex, and mean true.
 func (c *splitterFile) byteLevel(on string) (splitter, error) {
 	if c.Prefix == nil || c.Trim == nil {
 		return nil, missing(on, "add_prefix_space, trim_offsets")
@@ -298,6 +310,7 @@ func (c *splitterFile) byteLevel(on string) (splitter, error) {
 	return b, nil
 }
 
+// patternSplit reads a Split.
 func (c *splitterFile) patternSplit(on string) (splitter, error) {
 	if c.Invert == nil {
 		return nil, missing(on, "invert")
@@ -317,6 +330,7 @@ func (c *splitterFile) patternSplit(on string) (splitter, error) {
 	return s, nil
 }
 
+// metaspace reads a Metaspace of any age of the format.
 func (c *splitterFile) metaspace(on string) (splitter, error) {
 	if c.Replacement == nil || utf8.RuneCountInString(*c.Replacement) != 1 {
 		return nil, missing(on, "a replacement of one character")

@@ -44,6 +44,7 @@ func ParseRWKV(data []byte) (*RWKV, error) {
 	return r, nil
 }
 
+// rwkvLine takes a line apart. The literal may hold blanks, so it reaches from the first to the last of them.
 func rwkvLine(line []byte) (id int32, token []byte, err error) {
 	first, last := bytes.IndexByte(line, ' '), bytes.LastIndexByte(line, ' ')
 	if first < 0 || first == last {

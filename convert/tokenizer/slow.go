@@ -71,6 +71,7 @@ type parts struct{ normalizer, pre, post, decoder any }
 
 type j = map[string]any
 
+// definition writes the stages as the tokenizer.json would have them: a converted tokenizer describes itself like any other.
 func (p parts) definition(kind string) (*definition, error) {
 	d := &definition{model: modelFile{kind: kind}}
 	for _, x := range []struct {
@@ -89,16 +90,20 @@ func (p parts) definition(kind string) (*definition, error) {
 	return d, nil
 }
 
+// sequence is a component of several.
 func sequence(key string, list ...any) j { return j{"type": "Sequence", key: list} }
 
+// replaceText is a Replace of a plain text.
 func replaceText(text, with string) j {
 	return j{"type": "Replace", "pattern": j{"String": text}, "content": with}
 }
 
+// replaceRegex is a Replace of an expression.
 func replaceRegex(re, with string) j {
 	return j{"type": "Replace", "pattern": j{"Regex": re}, "content": with}
 }
 
+// byteLevel is a ByteLevel in any of its three roles.
 func byteLevel(prefix, regex bool) j {
 	return j{"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true, "use_regex": regex}
 }
@@ -172,6 +177,7 @@ const (
 	cl100k = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 )
 
+// splitAndBytes is the usual pair: an expression, then the bytes.
 func splitAndBytes(re string, prefix bool) any {
 	return sequence("pretokenizers", j{"type": "Split", "pattern": j{"Regex": re}, "behavior": "Isolated", "invert": false}, byteLevel(prefix, false))
 }

@@ -64,6 +64,7 @@ func (c *spmConversion) scheme() string {
 	return "always"
 }
 
+// metaspace is the pre-tokenizer and the decoder of most conversions.
 func (c *spmConversion) metaspace(cut bool) j {
 	return j{"type": "Metaspace", "replacement": lowerBlock, "prepend_scheme": c.scheme(), "split": cut}
 }
@@ -116,6 +117,7 @@ func byteDecoder(strip bool) j {
 	return sequence("decoders", steps...)
 }
 
+// llama: with legacy every stretch between special tokens gets a mark of its own, without it only the beginning of the text.
 func (c *spmConversion) llama() error {
 	if len(c.pieces) < 3 {
 		return &fault.Invalid{On: c.class.file, Says: fmt.Sprintf("has %d pieces, at least 3 are needed", len(c.pieces))}
@@ -136,6 +138,7 @@ func (c *spmConversion) llama() error {
 	return nil
 }
 
+// gemma: the first three pieces get the names of special tokens, and a vocabulary without a tab gets it in place of its byte.
 func (c *spmConversion) gemma() error {
 	if len(c.pieces) < 4 {
 		return &fault.Invalid{On: c.class.file, Says: fmt.Sprintf("has %d pieces, at least 4 are needed", len(c.pieces))}
@@ -155,6 +158,7 @@ func (c *spmConversion) gemma() error {
 	return nil
 }
 
+// xlmRoberta: fairseq's four special tokens stand before the pieces, whose own three are left out.
 func (c *spmConversion) xlmRoberta() error {
 	if len(c.pieces) < 4 {
 		return &fault.Invalid{On: c.class.file, Says: fmt.Sprintf("has %d pieces, at least 4 are needed", len(c.pieces))}
@@ -167,6 +171,7 @@ func (c *spmConversion) xlmRoberta() error {
 	return nil
 }
 
+// debertaV2 keeps punctuation apart only if asked to.
 func (c *spmConversion) debertaV2() {
 	var list []any
 	if c.config.flag("do_lower_case", false) {
@@ -184,6 +189,7 @@ func (c *spmConversion) debertaV2() {
 	c.around = [2][]string{{"[CLS]"}, {"[SEP]"}}
 }
 
+// albert normalizes quotes, marks and case before the model's own normalization.
 func (c *spmConversion) albert() {
 	list := []any{replaceText("``", `"`), replaceText("''", `"`)}
 	if !c.config.flag("keep_accents", false) {
@@ -229,6 +235,7 @@ func (c *spmConversion) assemble() (*Tokenizer, error) {
 	return d.assemble(m)
 }
 
+// unigram takes pieces and scores as they are.
 func (c *spmConversion) unigram() (model, error) {
 	s := &scored{table: newTable(len(c.pieces))}
 	for i, p := range c.pieces {
@@ -243,6 +250,8 @@ func (c *spmConversion) unigram() (model, error) {
 	return m, nil
 }
 
+// bpe finds the merges, which the model does not store. Pieces that the converter renamed are looked for under their old
+// names, as transformers does.
 func (c *spmConversion) bpe() (model, error) {
 	v := &vocabulary{table: newTable(len(c.pieces))}
 	for i, p := range c.pieces {

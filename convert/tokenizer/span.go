@@ -53,6 +53,7 @@ type rewriter struct {
 	pos    int // byte of the old text that has been reached
 }
 
+// rewrite begins a new text for the span; done puts it in place.
 func (s *span) rewrite() *rewriter {
 	return &rewriter{s: s, out: make([]byte, 0, len(s.text)+len(s.text)/8+8)}
 }

@@ -48,6 +48,7 @@ type tokenFlags struct {
 	Special    bool   `json:"special"`
 }
 
+// token is the flags as transformers holds them.
 func (f tokenFlags) token() specialToken {
 	return specialToken{AddedToken{Content: f.Content, SingleWord: f.SingleWord, LStrip: f.LStrip, RStrip: f.RStrip, Special: f.Special}, true, f.Normalized}
 }
@@ -120,6 +121,7 @@ func parseSpecial(on string, raw json.RawMessage) (*specialToken, error) {
 	return &v, nil
 }
 
+// readDecoder reads added_tokens_decoder, an object by id.
 func (s *specials) readDecoder(raw json.RawMessage) error {
 	var m map[string]tokenFlags
 	if err := json.Unmarshal(raw, &m); err != nil {
@@ -139,6 +141,7 @@ func (s *specials) readDecoder(raw json.RawMessage) error {
 	return nil
 }
 
+// decoded is the entry of added_tokens_decoder with a text; of several the one with the highest id.
 func (s *specials) decoded(content string) *specialToken {
 	for i := len(s.decoder) - 1; i >= 0; i-- {
 		if s.decoder[i].Content == content {

@@ -128,6 +128,8 @@ func fields(b []byte, f func(field) error) error {
 	return nil
 }
 
+// piece reads one entry of the vocabulary. A score that is no number would make the best way through a text depend on the
+// order of comparisons.
 func (m *SentencePiece) piece(b []byte) error {
 	if len(m.Pieces) > maxID {
 		return tooHigh("sentencepiece model", uint32(len(m.Pieces)))
@@ -151,6 +153,7 @@ func (m *SentencePiece) piece(b []byte) error {
 	return err
 }
 
+// trainer reads the fields of TrainerSpec that bear on encoding.
 func (m *SentencePiece) trainer(f field) error {
 	n := int32(f.varint)
 	switch f.num {
@@ -180,6 +183,7 @@ func (m *SentencePiece) trainer(f field) error {
 	return nil
 }
 
+// normalizerSpec reads the fields of NormalizerSpec that bear on encoding.
 func (m *SentencePiece) normalizerSpec(f field) error {
 	switch f.num {
 	case 1:

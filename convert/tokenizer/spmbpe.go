@@ -18,12 +18,15 @@ type spmPair struct {
 
 type spmAgenda []spmPair
 
+// Len is the number of merges that may happen.
 func (a spmAgenda) Len() int { return len(a) }
 
+// Less puts the better score first, of equals the one further left.
 func (a spmAgenda) Less(i, j int) bool {
 	return a[i].score > a[j].score || a[i].score == a[j].score && a[i].left < a[j].left
 }
 
+// Swap exchanges two entries.
 func (a spmAgenda) Swap(i, j int) { a[i], a[j] = a[j], a[i] }
 
 // Push adds an entry.
@@ -46,6 +49,7 @@ type spmMerger struct {
 	undo   map[string]int // unused piece -> length of its left part
 }
 
+// bpe merges from single characters and whole user-defined pieces, which merge with nothing.
 func (e *spmEncoder) bpe(text string) []int32 {
 	g := &spmMerger{e: e, text: text, undo: map[string]int{}}
 	for lo := 0; lo < len(text); {
@@ -79,6 +83,7 @@ func (e *spmEncoder) bpe(text string) []int32 {
 	return ids
 }
 
+// offer enters the merge of two neighbours, if together they are a piece.
 func (g *spmMerger) offer(left, right int) {
 	if left < 0 || right < 0 || g.s[left].frozen || g.s[right].frozen {
 		return
@@ -95,6 +100,7 @@ func (g *spmMerger) offer(left, right int) {
 	}
 }
 
+// resegment adds a stretch's id, or those of the two parts that an unused piece was made of.
 func (g *spmMerger) resegment(ids []int32, piece string, unknown bool) ([]int32, bool) {
 	id := g.e.id(piece)
 	if n, ok := g.undo[piece]; ok && g.e.m.Pieces[id].Type == PieceUnused {

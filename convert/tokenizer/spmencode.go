@@ -34,6 +34,7 @@ func (m *SentencePiece) Check() error {
 	return m.err
 }
 
+// prepare builds the tables of the encoder and makes the checks of ModelInterface::InitializePieces.
 func (m *SentencePiece) prepare() error {
 	e := &spmEncoder{m: m, pieces: newTable(len(m.Pieces)), reserved: map[string]int32{}, unk: -1, least: math.MaxFloat32, top: 0x1p-126}
 	invalid := func(format string, args ...any) error {
@@ -161,6 +162,7 @@ func (e *spmEncoder) step(text string) (string, int) {
 	return text[:n], n
 }
 
+// normalize makes the text that pieces are looked for in. Source: sentencepiece 0.2, normalizer.cc, Normalizer::Normalize.
 func (e *spmEncoder) normalize(text string) string {
 	m := e.m
 	text = strings.ToValidUTF8(text, "\uFFFD")
@@ -206,6 +208,7 @@ func (e *spmEncoder) normalize(text string) string {
 	return s
 }
 
+// id is a piece's id; what is no piece is the unknown one.
 func (e *spmEncoder) id(piece string) int32 {
 	if id, ok := e.reserved[piece]; ok {
 		return id

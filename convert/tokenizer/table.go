@@ -18,12 +18,14 @@ type table struct {
 // slot points to an entry, 0 = free, and keeps part of its hash: most comparisons end there.
 type slot struct{ entry, hash uint32 }
 
+// newTable makes an empty table with room for entries.
 func newTable(entries int) *table {
 	t := &table{seed: maphash.MakeSeed(), ends: make([]uint32, 1, entries+1), ids: make([]int32, 1, entries+1)}
 	t.resize(entries)
 	return t
 }
 
+// resize moves the entries to a larger table, by the hashes they came with.
 func (t *table) resize(entries int) {
 	n := 16
 	for n*3 < entries*4 {
@@ -43,6 +45,7 @@ func (t *table) resize(entries int) {
 	}
 }
 
+// entry is the text of an entry, valid until the next put.
 func (t *table) entry(e int) []byte { return t.arena[t.ends[e-1]:t.ends[e]] }
 
 // slot finds where text is, or where it would be put.
@@ -77,6 +80,7 @@ func (t *table) put(text []byte, id int32) {
 	t.ids = append(t.ids, id)
 }
 
+// find is the id of a text.
 func (t *table) find(text []byte) (int32, bool) {
 	at, _, found := t.slot(text)
 	if !found {
@@ -85,10 +89,12 @@ func (t *table) find(text []byte) (int32, bool) {
 	return t.ids[t.slots[at].entry], true
 }
 
+// findString is find for a string, which is not copied: slot only reads it.
 func (t *table) findString(text string) (int32, bool) {
 	return t.find(unsafe.Slice(unsafe.StringData(text), len(text)))
 }
 
+// len counts the texts.
 func (t *table) len() int { return len(t.ids) - 1 }
 
 // pairs maps two neighbouring symbols to the rank of their merge and what they become. Open addressing on one slice:
@@ -103,6 +109,7 @@ type pairSlot struct {
 	rank, id int32
 }
 
+// newPairs makes a table for n merges, at most half used.
 func newPairs(n int) *pairs {
 	size := 16
 	for size < n*2 {
@@ -111,6 +118,7 @@ func newPairs(n int) *pairs {
 	return &pairs{slots: make([]pairSlot, size)}
 }
 
+// find is the merge of two neighbours.
 func (p *pairs) find(left, right int32) (rank, id int32, ok bool) {
 	key := uint64(uint32(left))<<32 | uint64(uint32(right)) + 1
 	mask := uint64(len(p.slots) - 1)

@@ -71,6 +71,7 @@ func Load(data []byte) (*Tokenizer, error) {
 	return d.assemble(m)
 }
 
+// readDefinition takes a file apart in one pass; of a member that stands twice the last one counts.
 func readDefinition(data []byte) (*definition, error) {
 	if len(data) > maxFile {
 		return nil, &fault.Invalid{On: "tokenizer.json", Says: fmt.Sprintf("holds %d bytes, at most %d are read", len(data), maxFile)}

@@ -67,4 +67,5 @@ func (t *trie) next(node int32, c byte) int32 {
 	return -1
 }
 
+// value is the id of the text that ends at node, -1 if none does.
 func (t *trie) value(node int32) int32 { return t.val[node] }

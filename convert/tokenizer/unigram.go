@@ -22,6 +22,7 @@ type scored struct {
 	scores []float64
 }
 
+// readScored reads [["text", score], ...]. A text may stand twice: the later id counts for the text, both for decoding.
 func readScored(w *walker) *scored {
 	s := &scored{table: newTable(1 << 10)}
 	var ends []int
@@ -67,6 +68,7 @@ type unigram struct {
 	hexed    [256]int32
 }
 
+// unigram makes the model; unk_id may be missing, and is missed only when a text needs it.
 func (f *modelFile) unigram() (model, error) {
 	m := &unigram{scored: f.scored, unk: -1}
 	var unk *uint32
@@ -86,6 +88,7 @@ func (f *modelFile) unigram() (model, error) {
 	return m, nil
 }
 
+// prepare builds the trie and finds the least score.
 func (m *unigram) prepare() {
 	m.trie = newTrie(m.table)
 	m.least = math.Inf(1)
@@ -107,6 +110,8 @@ type cell struct {
 	id    int32
 }
 
+// encode goes back along the best way. Stretches of unknown characters are looked up as a whole before they count as
+// unknown: the library compares texts, not ids.
 func (m *unigram) encode(word string, to []int32, c *cache) ([]int32, error) {
 	if ids, ok := c.words[word]; ok {
 		return append(to, ids...), nil
@@ -199,6 +204,7 @@ func reach(to *cell, score float64, from int, id int32) bool {
 	return better
 }
 
+// token is the text of an id.
 func (m *unigram) token(id int32) (string, bool) {
 	if id < 0 || int(id) >= len(m.list) {
 		return "", false
@@ -206,10 +212,13 @@ func (m *unigram) token(id int32) (string, bool) {
 	return m.list[id], true
 }
 
+// id is the id of a text.
 func (m *unigram) id(token string) (int32, bool) { return m.findString(token) }
 
+// size counts entries, doubled texts twice.
 func (m *unigram) size() int { return len(m.list) }
 
+// texts makes the form that accessors share; a list has no holes.
 func (m *unigram) texts() *vocabulary {
 	v := &vocabulary{table: m.table, byID: m.list, used: make([]bool, len(m.list))}
 	for i := range v.used {

@@ -31,12 +31,14 @@ func newWalker(data []byte) *walker {
 	return w
 }
 
+// fail keeps the first error, with the place.
 func (w *walker) fail(format string, args ...any) {
 	if w.err == nil {
 		w.err = fmt.Errorf("offset %d: "+format, append([]any{w.pos}, args...)...)
 	}
 }
 
+// space skips JSON's four blanks.
 func (w *walker) space() {
 	for w.pos < len(w.data) {
 		switch w.data[w.pos] {
@@ -57,6 +59,7 @@ func (w *walker) peek() byte {
 	return w.data[w.pos]
 }
 
+// take reads c if it is the next token.
 func (w *walker) take(c byte) bool {
 	if w.peek() != c {
 		return false
@@ -65,6 +68,7 @@ func (w *walker) take(c byte) bool {
 	return true
 }
 
+// expect asks for c.
 func (w *walker) expect(c byte) {
 	if !w.take(c) {
 		w.fail("expected %q", c)
@@ -156,6 +160,7 @@ func (w *walker) escaped(start int) []byte {
 
 var jsonEscapes = map[byte]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
+// escape adds the character that the escape at pos stands for. Half a surrogate pair is an error, as in the library.
 func (w *walker) escape(b []byte) []byte {
 	if w.pos >= len(w.data) {
 		w.fail("escape without an end")
@@ -184,6 +189,7 @@ func (w *walker) escape(b []byte) []byte {
 	return utf8.AppendRune(b, r)
 }
 
+// hex reads four hexadecimal digits.
 func (w *walker) hex() rune {
 	if w.pos+4 > len(w.data) {
 		w.fail("escape without an end")
@@ -215,6 +221,7 @@ func (w *walker) integer() uint32 {
 	return uint32(n)
 }
 
+// float reads a number; one that does not fit 64 bits is an error rather than an infinity, which would win every path.
 func (w *walker) float() float64 {
 	raw := w.raw()
 	if w.err != nil {
@@ -238,6 +245,7 @@ func (w *walker) raw() json.RawMessage {
 	return json.RawMessage(w.data[start:w.pos])
 }
 
+// skip passes over a value. Depth is bounded, because every level is a level of the stack.
 func (w *walker) skip(depth int) {
 	if depth > maxNesting {
 		w.fail("values nested more than %d deep", maxNesting)

@@ -94,6 +94,7 @@ func Answers(name string) (*Answer, error) {
 	return a, read("tokenizer/"+name+".json", a)
 }
 
+// read decodes a JSON file of the archive.
 func read(name string, to any) error {
 	src, err := FS()
 	if err != nil {

@@ -123,6 +123,7 @@ func (p *parser) classChar() (r rune, set ucd.Ranges, ok bool) {
 	return p.charEscape(), nil, true
 }
 
+// posixBracket reads [:name:]; what looks like one but names no class is an ordinary class.
 func (p *parser) posixBracket() (ucd.Ranges, bool) {
 	rest := p.src[p.pos+2:]
 	negative := strings.HasPrefix(rest, "^")

@@ -140,6 +140,8 @@ func (c *compiler) set(r ucd.Ranges) *ucd.Set {
 	return s
 }
 
+// emit adds an instruction. Past the bound it adds nothing and the pattern is refused in the end, so that counted groups
+// cannot fill the memory.
 func (c *compiler) emit(i inst) int {
 	if len(c.re.prog) >= maxProgram {
 		c.tooLong = true
@@ -149,13 +151,16 @@ func (c *compiler) emit(i inst) int {
 	return len(c.re.prog) - 1
 }
 
+// here is the number of the next instruction.
 func (c *compiler) here() int { return len(c.re.prog) }
 
+// memo numbers a point of choice.
 func (c *compiler) memo() int {
 	c.re.memos++
 	return c.re.memos - 1
 }
 
+// node emits the instructions of a node.
 func (c *compiler) node(n node) {
 	switch n := n.(type) {
 	case char:
@@ -208,6 +213,7 @@ func (c *compiler) sub(i inst, body node) {
 	}
 }
 
+// sequence emits items one after another.
 func (c *compiler) sequence(items seq) {
 	for i, n := range items {
 		if r, ok := n.(repeat); ok {
@@ -221,6 +227,7 @@ func (c *compiler) sequence(items seq) {
 	}
 }
 
+// alternatives emits one choice over all of them: what an alternative can begin with decides most choices without trying.
 func (c *compiler) alternatives(alts alt) {
 	at := c.emit(inst{op: opAlt, memo: c.memo()})
 	var ends []int
@@ -287,6 +294,7 @@ func (c *compiler) choice(lazy bool) int {
 	return at
 }
 
+// leave lets the choice at lead to the next instruction when the loop is left.
 func (c *compiler) leave(at int, lazy bool) {
 	if c.tooLong {
 		return
@@ -320,6 +328,8 @@ func (c *compiler) star(r repeat) {
 	c.leave(top, r.lazy)
 }
 
+// loop emits a repeated class as one instruction. Where what follows can never begin inside the loop, giving characters
+// back is of no use, and the loop becomes possessive.
 func (c *compiler) loop(r repeat, s, next ucd.Ranges) {
 	i := inst{op: opLoop, set: c.set(s), lo: r.lo, hi: r.hi, memo: -1}
 	switch {

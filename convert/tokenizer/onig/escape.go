@@ -55,6 +55,7 @@ func lineBreak() node {
 	return atomic{alternation([]node{cat([]node{char('\r'), char('\n')}), class(single)})}
 }
 
+// reference reads \k<name> and \k<number>; of several groups of one name the last one counts.
 func (p *parser) reference() node {
 	end := byte('>')
 	if !p.accept("<") {
@@ -158,8 +159,10 @@ func (p *parser) charEscape() rune {
 	return r
 }
 
+// octal reads up to most octal digits.
 func (p *parser) octal(most int) rune { return p.code(p.digits(8, most)) }
 
+// digits reads up to most digits of a base; none at all are zero, as in Oniguruma.
 func (p *parser) digits(base, most int) int {
 	v := 0
 	for i := 0; i < most && p.more(); i++ {
@@ -173,6 +176,7 @@ func (p *parser) digits(base, most int) int {
 	return v
 }
 
+// code refuses what is no code point: surrogates never occur in UTF-8.
 func (p *parser) code(v int) rune {
 	if v > utf8.MaxRune || v >= 0xD800 && v < 0xE000 {
 		p.fail("escape is not a code point")

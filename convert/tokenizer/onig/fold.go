@@ -28,6 +28,7 @@ func foldChar(r rune) ucd.Ranges {
 	return ucd.Of(set...)
 }
 
+// foldClass closes a class under folding of single characters.
 func foldClass(s ucd.Ranges) ucd.Ranges {
 	out := slices.Clone(s)
 	for r, others := range ucd.Map("fold") {
@@ -116,6 +117,7 @@ func foldGroup(word []rune, size int) (ucd.Ranges, bool) {
 	return s, ok
 }
 
+// foldLetter matches one letter in every case, and the letters that it folds to.
 func foldLetter(r rune) node {
 	one := class(foldChar(r))
 	if s, ok := ucd.Map("multifold")[r]; ok {

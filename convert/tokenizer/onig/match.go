@@ -80,6 +80,7 @@ func (re *Regexp) Each(text string, f func(lo, hi int)) error {
 	return nil
 }
 
+// reset readies a pooled matcher for a text; its stack and registers keep their memory.
 func (m *matcher) reset(re *Regexp, text string) {
 	m.re, m.text, m.seen, m.spent, m.steps, m.depth = re, text, nil, false, 0, 0
 	m.stack = m.stack[:0]
@@ -178,10 +179,12 @@ func (m *matcher) charge(n int) {
 	}
 }
 
+// push leaves a choice open.
 func (m *matcher) push(k frameKind, pc, pos, aux int) {
 	m.stack = append(m.stack, frame{k, int32(pc), int32(pos), int32(aux)})
 }
 
+// set changes a register, and remembers how to change it back.
 func (m *matcher) set(reg, pos int) {
 	m.push(restore, 0, int(m.regs[reg]), reg)
 	m.regs[reg] = int32(pos)
@@ -349,6 +352,8 @@ func (m *matcher) behind(in *inst, pc, pos int) bool {
 	return false
 }
 
+// holds tells whether an anchor matches at pos. ^ does not match after a line feed that ends the text, $ does before and
+// after it. Source: Oniguruma 6.9.10, regexec.c, BEGIN_LINE and END_LINE.
 func (m *matcher) holds(a anchor, pos int) bool {
 	n := len(m.text)
 	switch a {

@@ -47,6 +47,7 @@ const (
 	searchBegin
 )
 
+// cat joins items; one item stands for itself.
 func cat(items []node) node {
 	if len(items) == 1 {
 		return items[0]
@@ -54,6 +55,7 @@ func cat(items []node) node {
 	return seq(items)
 }
 
+// alternation is a choice between nodes, in order.
 func alternation(alts []node) node { return alt(alts) }
 
 var everything = ucd.Ranges{{Lo: 0, Hi: utf8.MaxRune}}
@@ -153,6 +155,7 @@ func lengths(n node) (least, most int) {
 	return 0, 0
 }
 
+// plus adds lengths of which either may be unlimited.
 func plus(a, b int) int {
 	if a == unlimited || b == unlimited {
 		return unlimited

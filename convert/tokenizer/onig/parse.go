@@ -30,6 +30,7 @@ type parser struct {
 	err   error
 }
 
+// parse checks the bounds of a pattern and reads it.
 func parse(pattern string) (node, error) {
 	p := &parser{src: pattern}
 	switch {
@@ -52,6 +53,7 @@ func parse(pattern string) (node, error) {
 	return n, nil
 }
 
+// hasNames looks for a named group ahead: with one, plain groups do not capture (doc/RE, section 10).
 func hasNames(s string) bool {
 	for i := strings.Index(s, "(?"); i >= 0 && i+3 < len(s); {
 		if s[i+2] == '\'' || s[i+2] == '<' && s[i+3] != '=' && s[i+3] != '!' {
@@ -78,10 +80,13 @@ func (p *parser) fail(says string) {
 	p.pos = len(p.src)
 }
 
+// more tells whether anything is left; after an error nothing is.
 func (p *parser) more() bool { return p.err == nil && p.pos < len(p.src) }
 
+// at looks whether s comes next.
 func (p *parser) at(s string) bool { return p.err == nil && strings.HasPrefix(p.src[p.pos:], s) }
 
+// accept reads s if it comes next.
 func (p *parser) accept(s string) bool {
 	if !p.at(s) {
 		return false
@@ -90,6 +95,7 @@ func (p *parser) accept(s string) bool {
 	return true
 }
 
+// next reads one character, which has to be there.
 func (p *parser) next() rune {
 	if !p.more() {
 		p.fail("pattern ends too early")
@@ -116,6 +122,8 @@ func (p *parser) alternatives() node {
 	return alternation(alts)
 }
 
+// sequence reads up to the next alternative. Under (?i) letters in a row are kept together, because they may fold to one
+// character; a quantified letter stands alone.
 func (p *parser) sequence() node {
 	var items []node
 	var word []rune // letters in a row under (?i), which may fold together
@@ -189,6 +197,7 @@ func (p *parser) atom() node {
 	}
 }
 
+// dot is any character, with all a line feed too.
 func (p *parser) dot(all bool) node {
 	if all {
 		return class(ucd.Ranges{{Lo: 0, Hi: utf8.MaxRune}})
@@ -196,6 +205,7 @@ func (p *parser) dot(all bool) node {
 	return class(ucd.Ranges{{Lo: '\n', Hi: '\n'}}.Negate())
 }
 
+// group reads what follows an opening parenthesis.
 func (p *parser) group() node {
 	if !p.accept("?") {
 		if p.named {
@@ -232,6 +242,7 @@ func (p *parser) group() node {
 	return p.switched()
 }
 
+// name reads a group's name up to end.
 func (p *parser) name(end byte) string {
 	i := strings.IndexByte(p.src[p.pos:], end)
 	if i <= 0 {
@@ -243,6 +254,7 @@ func (p *parser) name(end byte) string {
 	return name
 }
 
+// capture reads a capturing group. Its number is taken before its inside is read.
 func (p *parser) capture(name string) node {
 	p.names = append(p.names, name)
 	n := len(p.names)
@@ -258,6 +270,7 @@ func (p *parser) scoped(opt options) node {
 	return p.closed(n)
 }
 
+// closed asks for the closing parenthesis.
 func (p *parser) closed(n node) node {
 	if !p.accept(")") {
 		p.fail("group without an end")
@@ -371,6 +384,7 @@ func (p *parser) interval() (lo, hi, size int) {
 	return lo, hi, i + 2
 }
 
+// number reads a decimal number; it stops growing past the bound, so that it cannot overflow.
 func number(s string) (v, n int) {
 	for n < len(s) && s[n] >= '0' && s[n] <= '9' {
 		if v <= maxRepeat {

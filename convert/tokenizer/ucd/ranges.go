@@ -103,6 +103,7 @@ func (a Ranges) Compile() *Set {
 	return s
 }
 
+// fill sets the bits from lo to hi.
 func (p *page) fill(lo, hi rune) {
 	for r := lo; r <= hi; r++ {
 		p[r>>6] |= 1 << (r & 63)

@@ -53,12 +53,14 @@ var load = sync.OnceValue(func() *tables {
 // reader takes the packed tables apart. They are part of the program and covered by tests, so it does not check bounds.
 type reader struct{ b []byte }
 
+// uint reads a number of seven bits a byte.
 func (r *reader) uint() int {
 	v, n := binary.Uvarint(r.b)
 	r.b = r.b[n:]
 	return int(v)
 }
 
+// bytes reads a length and as many bytes.
 func (r *reader) bytes() []byte {
 	n := r.uint()
 	b := r.b[:n]
@@ -66,6 +68,7 @@ func (r *reader) bytes() []byte {
 	return b
 }
 
+// ranges reads a set: each range by its distance from the one before and by its length.
 func (r *reader) ranges() Ranges {
 	out, at := make(Ranges, r.uint()), 0
 	for i := range out {
