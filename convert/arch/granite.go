@@ -36,3 +36,23 @@ func refuseDeepstack(m *Meta) error {
 	}
 	return nil
 }
+
+// graniteExperts holds for Granites with experts; the same class without any is dense.
+var graniteExperts = Or(Opt("num_local_experts"), false)
+
+var graniteMoeRules = Rules{
+	Split("*block_sparse_moe.input_linear.weight", -2, Part{To: "@ffn_gate_exp"}, Part{To: "@ffn_up_exp"}),
+}.Also(
+	Given(graniteExperts, Split("*shared_mlp.input_linear.weight", -2, Part{To: "@ffn_gate_shexp"}, Part{To: "@ffn_up_shexp"})),
+	Given(Not(graniteExperts),
+		Split("*shared_mlp.input_linear.weight", -2, Part{To: "@ffn_gate"}, Part{To: "@ffn_up"}),
+		Rename("*shared_mlp.output_linear.weight", "@ffn_down")),
+)
+
+var _ = Register(Arch{
+	Base:    granite,
+	HF:      []string{"GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM"},
+	GGUF:    "granitemoe",
+	Tensors: graniteMoeRules.Also(llama.Tensors),
+	Keys:    granite.Keys.Then(Set("expert_shared_feed_forward_length", nonZero("shared_intermediate_size"))),
+})
