@@ -14,7 +14,7 @@ import (
 func commands() []*cli.Command {
 	return []*cli.Command{
 		prepareCommand(), planCommand(),
-		pullCommand(), convertCommand(), quantizeCommand(), imatrixCommand(), smokeCommand(), benchCommand(), qualityCommand(),
+		pullCommand(), convertCommand(), quantizeCommand(), imatrixCommand(), smokeCommand(), benchCommand(), tuneCommand(), qualityCommand(),
 		inspectCommand(), tokenizeCommand(), verifyCommand(), recordsCommand(), machineCommand(), archsCommand(),
 		splitCommand(), mergeCommand(),
 		runtimeCommand(), completionCommand(), workerCommand(),

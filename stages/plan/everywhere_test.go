@@ -69,7 +69,7 @@ func TestSketchRefuses(t *testing.T) {
 	for text, says := range map[string]string{
 		`{`: "not JSON", `{"architectures":["LlamaForCausalLM"]}`: "has no",
 		`{"architectures":["LlamaForCausalLM"],"hidden_size":64,"num_attention_heads":4,"num_hidden_layers":1e12}`: "are read",
-		`{"architectures":["LlamaForCausalLM"],"hidden_size":-4}`: "are read",
+		`{"architectures":["LlamaForCausalLM"],"hidden_size":-4}`:                                                  "are read",
 	} {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(text), 0o644); err != nil {
