@@ -49,7 +49,7 @@ cross: ## it compiles for Apple Silicon and arm64 Linux
 
 interop: ## the cache both ways with Python's huggingface_hub 0.36, when Python is there
 	@if command -v python3 >/dev/null; then test -x bin/hubvenv/bin/python || { python3 -m venv bin/hubvenv && bin/hubvenv/bin/pip install -q huggingface_hub==0.36.2; }; \
-	  QUERN_INTEROP_PYTHON=$(CURDIR)/bin/hubvenv/bin/python $(GO) test -count=1 -v ./hfclient/interop | grep -E '^(=== RUN|---|ok|FAIL|PASS|.*count:)' ; else echo "skipped: no Python"; fi
+	  QUERN_INTEROP_PYTHON=$(CURDIR)/bin/hubvenv/bin/python $(GO) test -count=1 -v ./hfclient/interop > bin/interop.log 2>&1; status=$$?; grep -E '^ *(---|ok|FAIL)' bin/interop.log; exit $$status; else echo "skipped: no Python"; fi
 
 bench: build runtime ## benchmarks, with ratios against llama.cpp's own tools where they are on the machine
 	$(GO) test -run '^$$' -bench . -benchmem ./convert/... ./quantize/... ./hfclient/...

@@ -74,6 +74,9 @@ func setup(e *testscript.Env) error {
 	hub.Add("acme/pocket", src)
 	gated := hub.Add("acme/gated", src)
 	gated.Gated, gated.Granted = true, map[string]bool{"hf_good": true}
+	hub.Add("acme/private", src).Private = true
+	hub.Add("acme/disabled", src).Disabled = true
+	hub.Add("acme/evil", src).Put("../evil.json", []byte("{}"))
 	hub.Add("acme/huge", src).Lie("model.safetensors", 1<<44, strings.Repeat("ab", 32))
 	e.Values[hubKey{}] = hub
 	e.Vars = append(e.Vars, hub.Env(home)...)
@@ -212,7 +215,11 @@ func absent(ts *testscript.TestScript, _ bool, args []string) {
 
 // same A B demands equal bytes without showing them.
 func same(ts *testscript.TestScript, neg bool, args []string) {
-	a, err := os.ReadFile(ts.MkAbs(args[0]))
+	first := ts.MkAbs(args[0])
+	if found, err := filepath.Glob(first); err == nil && len(found) == 1 {
+		first = found[0]
+	}
+	a, err := os.ReadFile(first)
 	ts.Check(err)
 	b, err := os.ReadFile(ts.MkAbs(args[1]))
 	ts.Check(err)
