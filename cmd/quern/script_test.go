@@ -77,6 +77,9 @@ func setup(e *testscript.Env) error {
 	hub.Add("acme/private", src).Private = true
 	hub.Add("acme/disabled", src).Disabled = true
 	hub.Add("acme/evil", src).Put("../evil.json", []byte("{}"))
+	hub.Add("acme/shorter", src).Lie("model.safetensors", 9972160, "")
+	hub.Add("acme/new-name", src)
+	hub.Rename("acme/old-name", "acme/new-name")
 	hub.Add("acme/huge", src).Lie("model.safetensors", 1<<44, strings.Repeat("ab", 32))
 	e.Values[hubKey{}] = hub
 	e.Vars = append(e.Vars, hub.Env(home)...)
