@@ -95,6 +95,9 @@ func quantizer(ctx context.Context, s *job.State) (kernel.Quantizer, error) {
 	own := kernel.Go{}
 	need, all := false, true
 	for _, a := range s.Files {
+		if a.Copies != nil {
+			continue
+		}
 		for _, o := range a.Outputs() {
 			if o.Type.Quantized() {
 				need = need || a.Policy != nil

@@ -29,6 +29,9 @@ func Open(ctx context.Context, s *job.State) error {
 	case source.GGUF:
 		return openGGUF(s)
 	case source.Folder:
+		if names := publishedNames(s.Source.FS); len(names) > 0 && s.Make == job.Recommended {
+			return rankPublished(ctx, s, names)
+		}
 		if onlyConfig(s.Source.FS) {
 			f, err := sketch(s.Source.FS)
 			if f != nil {
@@ -39,7 +42,7 @@ func Open(ctx context.Context, s *job.State) error {
 			}
 		}
 	case source.Hub:
-		if err := openHub(ctx, s); err != nil {
+		if err := openHub(ctx, s); err != nil || s.Parts != nil {
 			return err
 		}
 	}
@@ -56,12 +59,15 @@ func openHub(ctx context.Context, s *job.State) error {
 	if s.Pinned, err = s.Hub.Resolve(ctx, repo, rev); err != nil {
 		return err
 	}
-	if s.Pull, err = s.Hub.PlanPull(ctx, hfclient.Request{At: s.Pinned}); err != nil {
-		return err
-	}
 	src.Repo, src.Revision, src.Commit = repo, rev, s.Pinned.Commit
 	s.Remote = s.Hub.FS(ctx, s.Pinned)
 	src.FS = source.NewSwitch(s.Remote)
+	if s.Pull, err = s.Hub.PlanPull(ctx, hfclient.Request{At: s.Pinned}); err != nil {
+		if names := publishedOnHub(s.Pinned); len(names) > 0 && len(names) <= maxPublished && s.Make == job.Recommended && noCheckpoint(err) {
+			return rankPublished(ctx, s, names)
+		}
+		return err
+	}
 	return s.Remote.Warm(ctx, s.Pull.Choice.Files())
 }
 

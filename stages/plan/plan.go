@@ -69,17 +69,13 @@ func (st Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error
 
 // Advise detects the machine and, where the user named no type, chooses one.
 func Advise(ctx context.Context, s *job.State) error {
-	var err error
-	if s.For != "" {
-		if s.Machine, err = machine.For(s.For); err != nil {
-			return err
-		}
-	} else {
-		s.Machine = machine.Detect(ctx, outFolder(s))
+	if err := detect(ctx, s); err != nil {
+		return err
 	}
-	if s.Make != job.Recommended {
+	if s.Make != job.Recommended || s.Advice != nil {
 		return nil
 	}
+	var err error
 	if s.Shape, err = recommend.ShapeOf(Base(s)); err != nil {
 		return nil // a model without layers, such as an encoder of another kind: nothing to weigh, the default type stands
 	}
@@ -98,6 +94,20 @@ func Advise(ctx context.Context, s *job.State) error {
 	if err == nil && s.Knobs != nil {
 		s.Advice.Apply(s.Shape, *s.Knobs)
 	}
+	return err
+}
+
+// detect finds out what the machine is, or makes the one that --for describes.
+func detect(ctx context.Context, s *job.State) error {
+	if s.Machine != nil {
+		return nil
+	}
+	if s.For == "" {
+		s.Machine = machine.Detect(ctx, outFolder(s))
+		return nil
+	}
+	var err error
+	s.Machine, err = machine.For(s.For)
 	return err
 }
 

@@ -81,6 +81,9 @@ func candidates(s *job.State) ([]recommend.Candidate, error) {
 
 // describe makes an artifact for each wanted type: its path, its plan, its size.
 func describe(ctx context.Context, s *job.State) error {
+	if len(s.Files) > 0 { // a published file was chosen: it is taken as it is
+		return place(s)
+	}
 	if len(s.Types) == 0 {
 		switch {
 		case s.Make == job.Converted:

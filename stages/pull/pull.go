@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path"
+	"path/filepath"
 
 	"quern/hfclient"
 	"quern/pipeline"
@@ -42,11 +44,19 @@ func (Stage) Plan(_ context.Context, s *job.State) (pipeline.Step, error) {
 func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 	req := Request(s.Source.Repo, s.Source.Revision, ev)
 	req.At = s.Pinned
+	if s.Parts != nil { // published files, of which one was chosen
+		for _, f := range s.Pull.Files {
+			req.Files = append(req.Files, f.Path)
+		}
+	}
 	snap, err := s.Hub.Pull(ctx, req)
 	if err != nil {
 		return err
 	}
 	s.Local, s.Source.Path = snap, snap.Dir
+	if s.Parts != nil {
+		s.Source.Path = filepath.Join(snap.Dir, path.Base(s.Parts[0].Name)) // the parts' names are below its folder
+	}
 	if sw, ok := s.Source.FS.(*source.Switch); ok {
 		sw.Use(os.DirFS(snap.Dir))
 	}
