@@ -181,7 +181,7 @@ func (c *computation) rotate(l *Layer, q, k, v *value) (rq, rk, rv *value) {
 
 // network adds the feed-forward network: dense, of experts, or of experts and one that every token uses.
 func (c *computation) network(l *Layer, h *value, rows int64) *value {
-	if !l.has("ffn_gate_inp") {
+	if !l.has("ffn_gate_inp") || c.s.Experts == 0 {
 		return c.dense(l, h, rows, "")
 	}
 	out := c.experts(l, h, rows)

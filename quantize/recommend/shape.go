@@ -106,11 +106,42 @@ func ShapeOf(p *gguf.Plan) (*Shape, error) {
 	}
 	r.parts(s, p)
 	r.repeat(s)
+	if s.Experts > 0 {
+		s.ExpertsUsed = min(max(s.ExpertsUsed, 1), s.Experts, maxExperts)
+	}
+	if err := s.bounded(); err != nil {
+		return nil, err
+	}
 	if s.Experts > 0 && s.ExpertFF == 0 {
 		s.ExpertFF = s.FeedForward
 	}
 	s.count(p)
 	return s, nil
+}
+
+// maxWidth is far above any row of a published model, maxExperts is llama.cpp's own bound (LLAMA_MAX_EXPERTS): with them no
+// product of sizes overflows.
+const (
+	maxWidth   = 1 << 22
+	maxExperts = 1024
+)
+
+func (s *Shape) bounded() error {
+	widths := []int64{s.Embedding, s.FeedForward, s.ExpertFF, s.SharedFF, s.Vocab, s.Inner, s.State, s.Latent.Rank, s.Latent.Key, s.Latent.Value, s.IndexHeads, s.Experts}
+	for i := range s.Layers {
+		l := &s.Layers[i]
+		widths = append(widths, l.Heads, l.KVHeads, l.KeyLen, l.ValueLen, l.Index, l.Ratio, l.FF)
+		widths = append(widths, min(l.Heads, maxWidth)*min(l.KeyLen, maxWidth), min(l.KVHeads, maxWidth)*min(l.ValueLen, maxWidth))
+		for _, d := range l.parts {
+			widths = append(widths, d[0], d[1])
+		}
+	}
+	for _, w := range widths {
+		if w < 0 || w > maxWidth {
+			return fmt.Errorf("%s: a width of %d, at most %d is planned for", s.Arch, w, maxWidth)
+		}
+	}
+	return nil
 }
 
 // maxLayers is far above any published model; it bounds what a hostile file can ask for.
