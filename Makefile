@@ -7,7 +7,7 @@ STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RUNTIME      = bin/quern runtime install
 SRC         := $(shell find cmd pipeline stages hfclient convert quantize -name '*.go' -o -name '*.s' -o -name '*.json' -o -name '*.zst' 2>/dev/null)
 
-.PHONY: help build demo test bench lint cross race dist runtime clean unpack interop
+.PHONY: help build demo test bench lint cross race dist runtime clean unpack interop calibrate
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ lint: ## gofmt, go vet, staticcheck, go mod tidy
 cross: ## it compiles for Apple Silicon and arm64 Linux
 	GOOS=darwin GOARCH=arm64 $(GO) build ./... && GOOS=darwin GOARCH=arm64 $(GO) vet ./...
 	GOOS=linux GOARCH=arm64 $(GO) build ./...
+
+calibrate: ## fit the speed model anew on published measurements, and print its errors by chip and kind
+	$(GO) test ./quantize/recommend -run TestCalibrate -v -count=1 -update
 
 interop: ## the cache both ways with Python's huggingface_hub 0.36, when Python is there
 	@if command -v python3 >/dev/null; then test -x bin/hubvenv/bin/python || { python3 -m venv bin/hubvenv && bin/hubvenv/bin/pip install -q huggingface_hub==0.36.2; }; \
