@@ -96,13 +96,15 @@ var _ = Register(Arch{
 	Keys:    bailingmoe2.Keys.Then(ropeDim),
 })
 
-// withoutMean subtracts the mean, which is float32 whatever the tensor's type.
+// withoutMean subtracts the mean, in the tensor's own precision, as torch does before anything is widened.
 func withoutMean(_ *Build, _ Item, v view.Tensor) (view.Tensor, error) {
 	return view.Deferred(v.Name, v.DType, v.Shape, func(ctx context.Context) (view.Tensor, error) {
 		values, err := view.Floats(ctx, v)
 		if err != nil {
 			return v, err
 		}
-		return view.AddScalar(v, -sum(values)/float32(len(values)))
+		mean := []float32{sum(values) / float32(len(values))}
+		view.Round(mean, v.DType)
+		return view.AddScalar(v, -mean[0])
 	}), nil
 }

@@ -36,13 +36,17 @@ var (
 	dropTiedHead    = Given(CfgOr("tie_word_embeddings", false), Drop("lm_head.weight|model.lm_head.weight", "the embedding stands for it"))[0]
 )
 
-// mlaSplit takes the latent's joint projection apart, [heads x (nope + v), rank] into [heads, rank, nope] and [heads, v, rank].
-var mlaSplit = Rules{
-	On("*kv_b_proj.weight", Reshape(Cfg("num_key_value_heads"), Add(Cfg("qk_nope_head_dim"), Cfg("v_head_dim")), -1)),
-	Split("*kv_b_proj.weight", 1,
-		Part{To: "kv_b_proj=>k_b_proj", Size: Cfg("qk_nope_head_dim"), Then: []Transform{Transposed}},
-		Part{To: "kv_b_proj=>v_b_proj", Size: Cfg("v_head_dim")}),
+// latentSplit takes the latent's joint projection apart, [heads x (nope + v), rank] into [heads, rank, nope] and [heads, v, rank].
+func latentSplit(heads, nope, value Expr) Rules {
+	return Rules{
+		On("*kv_b_proj.weight", Reshape(heads, Add(nope, value), -1)),
+		Split("*kv_b_proj.weight", 1,
+			Part{To: "kv_b_proj=>k_b_proj", Size: nope, Then: []Transform{Transposed}},
+			Part{To: "kv_b_proj=>v_b_proj", Size: value}),
+	}
 }
+
+var mlaSplit = latentSplit(Cfg("num_key_value_heads"), Cfg("qk_nope_head_dim"), Cfg("v_head_dim"))
 
 var (
 	kvRank     = CfgOr("kv_lora_rank", 512)

@@ -133,6 +133,7 @@ func inherit(a Arch, base *Arch) Arch {
 		a.Dequantize = base.Dequantize
 	}
 	a.MTP = a.MTP || base.MTP
+	a.FP8AsQ8 = a.FP8AsQ8 || base.FP8AsQ8
 	a.Uneven = a.Uneven || base.Uneven
 	return a
 }
