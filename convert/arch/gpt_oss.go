@@ -22,11 +22,13 @@ var _ = Register(Arch{
 	Names:      Rules{Rename("*sinks*", "+.weight")}.Also(TextNames),
 	Dequantize: gptOSSExperts,
 	Tensors: Rules{
-		On("*mlp.experts.down_proj|*mlp.experts.gate_up_proj", Transposed),
+		On("*mlp.experts.down_proj", Transposed),
 		Rename("*mlp.experts.down_proj", "+.weight"),
 		Rename("*down_proj_bias", "down_proj_bias=>down_proj.bias"),
-		Code("*gate_up_proj", "gate and up, whose rows stand in turn", inTurn(-2, "_proj.weight")),
-		Code("*gate_up_proj_bias", "gate and up, in turn", inTurn(-1, "_proj.bias")),
+		// Columns are dealt before they become rows: single rows of a transposed view would cost a pass over the matrix each.
+		Deal("*mlp.experts.gate_up_proj", -1,
+			Part{To: "gate_up_proj=>gate_proj.weight", Then: []Transform{Transposed}}, Part{To: "gate_up_proj=>up_proj.weight", Then: []Transform{Transposed}}),
+		Deal("*gate_up_proj_bias", -1, Part{To: "gate_up_proj_bias=>gate_proj.bias"}, Part{To: "gate_up_proj_bias=>up_proj.bias"}),
 	},
 	Keys: TextKeys.Then(
 		Set("attention.sliding_window", Cfg("sliding_window")),
@@ -34,28 +36,6 @@ var _ = Register(Arch{
 	),
 	Vocab: vocab.GPT2,
 })
-
-// inTurn takes apart what stands in turn along an axis, counted from the end: gate first, then up.
-func inTurn(axis int, end string) func(*Build, Item) ([]Item, error) {
-	return func(_ *Build, it Item) ([]Item, error) {
-		if len(it.View.Shape) < -axis {
-			return nil, &fault.Invalid{On: it.Source, Says: fmt.Sprintf("%d dimensions, at least %d are needed", len(it.View.Shape), -axis)}
-		}
-		at := len(it.View.Shape) + axis
-		stem := it.Name[:strings.LastIndex(it.Name, "gate_up_proj")]
-		var out []Item
-		for i, role := range []string{"gate", "up"} {
-			v, err := view.Gather(it.View, at, every(it.View.Shape[at], int64(i), 2))
-			if err != nil {
-				return nil, err
-			}
-			part := it
-			part.Name, part.View = stem+role+end, v
-			out = append(out, part)
-		}
-		return out, nil
-	}
-}
 
 // every lists first, first+step, ... below n.
 func every(n, first, step int64) []int64 {
