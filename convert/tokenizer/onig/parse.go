@@ -317,7 +317,7 @@ func (p *parser) quantifies() bool {
 		return true
 	case '{':
 		_, _, n := p.interval()
-		return n > 0
+		return n > 0 && p.err == nil
 	}
 	return false
 }
@@ -327,6 +327,7 @@ func (p *parser) quantified(atom node, first byte) node {
 	for p.quantifies() {
 		if _, ok := atom.(anchor); ok && first != '(' {
 			p.fail("an anchor is repeated")
+			return atom
 		}
 		lo, hi, size := 0, unlimited, 1
 		fixed := false
