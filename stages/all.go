@@ -28,6 +28,9 @@ var (
 	Quantize = Convert
 )
 
+// Adapter makes a LoRA file and tries it on a file of its base.
+var Adapter = []pipeline.Stage[job.State]{plan.Stage{}, pull.Stage{}, build.Stage{}, smoke.Stage{}, record.Stage{}}
+
 // Build makes files and stops there: what `verify --rebuild` compares.
 var Build = []pipeline.Stage[job.State]{plan.Stage{}, pull.Stage{}, build.Stage{}}
 

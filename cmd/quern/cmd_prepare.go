@@ -20,17 +20,32 @@ func prepareCommand() *cli.Command {
 		&cli.BoolFlag{Name: "no-bench", Usage: "do not measure how fast they are"},
 	}
 	return &cli.Command{
-		Name: "prepare", Category: groupMain, ArgsUsage: "MODEL", Usage: "the whole job: plan, download, build in one pass, try, measure, write down",
-		Flags:  join(flags, wishFlags(), convertFlags(), policyFlags(), workFlags(), hubFlags()),
-		Action: action(1, 1, prepare),
+		Name: "prepare", Category: groupMain, ArgsUsage: "MODEL | --lora ADAPTER", Usage: "the whole job: plan, download, build in one pass, try, measure, write down",
+		Flags:  join(flags, wishFlags(), loraFlags(), convertFlags(), policyFlags(), workFlags(), hubFlags()),
+		Action: action(0, 1, prepare),
 	}
 }
 
 func prepare(ctx context.Context, c *cli.Context, o *output) error {
-	s, err := newState(c, c.Args().First())
+	model, err := subject(c)
 	if err != nil {
 		return err
 	}
+	if c.String("lora") != "" {
+		return prepareAdapter(ctx, c, o, model)
+	}
+	s, err := newState(c, model)
+	if err != nil {
+		return err
+	}
+	if err := ask(c, s); err != nil {
+		return err
+	}
+	return runStages(ctx, c, o, s, stages.Prepare)
+}
+
+// ask fills what a preparation wants to know.
+func ask(c *cli.Context, s *job.State) (err error) {
 	if s.Wish, err = wish(c); err != nil {
 		return err
 	}
@@ -42,7 +57,7 @@ func prepare(ctx context.Context, c *cli.Context, o *output) error {
 	}
 	s.Types, s.For = types(c.StringSlice("quant")), c.String("for")
 	s.NoSmoke, s.NoBench, s.Force = c.Bool("no-smoke"), c.Bool("no-bench"), c.Bool("force")
-	return runStages(ctx, c, o, s, stages.Prepare)
+	return nil
 }
 
 // types splits lists at commas, whatever mixture of repeated options and lists was given.

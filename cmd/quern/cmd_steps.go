@@ -75,18 +75,22 @@ func pullModel(ctx context.Context, c *cli.Context, o *output) error {
 
 func convertCommand() *cli.Command {
 	return &cli.Command{
-		Name: "convert", Category: groupSteps, ArgsUsage: "SRC", Usage: "checkpoint to GGUF, byte for byte as llama.cpp's converter",
+		Name: "convert", Category: groupSteps, ArgsUsage: "SRC | --lora ADAPTER", Usage: "checkpoint to GGUF, byte for byte as llama.cpp's converter",
 		Flags: join([]cli.Flag{
 			&cli.StringFlag{Name: "type", Value: "auto", Usage: "`TYPE`: auto, f32, f16, bf16, q8_0, tq1_0, tq2_0"},
 			outFlag(), dryRunFlag(), forceFlag(),
 			&cli.BoolFlag{Name: "vocab-only", Usage: "a file without tensors"},
-		}, convertFlags(), splitFlags(), workFlags(), hubFlags()),
-		Action: action(1, 1, convertModel),
+		}, loraFlags(), convertFlags(), splitFlags(), workFlags(), hubFlags()),
+		Action: action(0, 1, convertModel),
 	}
 }
 
 func convertModel(ctx context.Context, c *cli.Context, o *output) error {
-	s, err := newState(c, c.Args().First())
+	model, err := subject(c)
+	if err != nil {
+		return err
+	}
+	s, err := newState(c, model)
 	if err != nil {
 		return err
 	}

@@ -227,6 +227,7 @@ func newState(c *cli.Context, model string) (*job.State, error) {
 		p := prove.New(c.Context, s.Runtime, s.Worker)
 		s.Prover, s.Close = p, append(s.Close, p.Close)
 	}
+	adapt(c, s)
 	return s, nil
 }
 

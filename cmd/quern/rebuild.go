@@ -48,6 +48,9 @@ func rebuild(ctx context.Context, c *cli.Context, o *output, path string, r *rec
 	case "quantize":
 		s.Make = job.Quantized
 	}
+	if s.Adapter {
+		s.Types = nil
+	}
 	s.NoSmoke, s.NoBench = true, true
 	if err := pipeline.Run(ctx, stages.Build, s, o, pipeline.Options{}); err != nil {
 		return err

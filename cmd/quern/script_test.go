@@ -40,7 +40,7 @@ func TestScript(t *testing.T) {
 		Dir:   "testdata/script",
 		Setup: setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits_, "hub": hubCommand, "pocket": unpackPocket, "killed": killed, "interrupted": interrupted, "nan": spoil, "flip": flip, "absent": absent, "same": same,
+			"exits": exits_, "hub": hubCommand, "pocket": unpackPocket, "lora": writeAdapter, "killed": killed, "interrupted": interrupted, "nan": spoil, "flip": flip, "absent": absent, "same": same,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "runtime" {

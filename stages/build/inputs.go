@@ -15,6 +15,13 @@ import (
 // checkpoint before every run would cost as much as the run.
 func inputs(s *job.State) ([]pipeline.Input, error) {
 	var in []pipeline.Input
+	if s.BaseOf != nil { // its configuration decides names and orders that the adapter's header does not show
+		b, err := source.ReadFile(s.BaseOf.FS, "config.json")
+		if err != nil {
+			return nil, err
+		}
+		in = append(in, pipeline.Input{Name: "base/config.json", Digest: fmt.Sprintf("sha256:%x", sha256.Sum256(b))})
+	}
 	switch s.Source.Kind {
 	case source.Hub:
 		for _, f := range s.Pull.Files {
@@ -22,7 +29,7 @@ func inputs(s *job.State) ([]pipeline.Input, error) {
 		}
 		return in, nil
 	case source.Builtin:
-		return []pipeline.Input{{Name: s.Source.Name, Digest: "built-in"}}, nil
+		return append(in, pipeline.Input{Name: s.Source.Name, Digest: "built-in"}), nil
 	case source.GGUF:
 		for _, p := range s.Parts {
 			d, err := stat(s.Source.FS, p.Name)

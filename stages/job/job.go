@@ -37,6 +37,9 @@ type Request struct {
 	Label   string         // follows the type in file names
 	Recipe  *recipe.Recipe // the mixture that --fit found or --recipe named; nil: by the file type
 	Make    Make
+	Adapter bool   // MODEL is a LoRA adapter
+	Base    string // the model that the adapter was made for; empty: the one that it names
+	OnBase  string // a GGUF file of the base, on which the adapter is tried; empty: it is not
 }
 
 // Make says which files are wanted.
@@ -75,6 +78,7 @@ type State struct {
 	Remote  *hfclient.FS       // plan: the revision\'s files by range; nil for local sources
 	Local   *hfclient.Snapshot // pull: the files on this disk
 	Checked *convert.Model     // plan: the conversion, from headers
+	BaseOf  *source.Source     // plan: of an adapter, its base, opened for config.json
 	Parts   []*gguf.File       // plan: the source when it is GGUF, in the order of its parts
 	Machine *machine.Machine   // plan
 	Shape   *recommend.Shape   // plan

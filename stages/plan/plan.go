@@ -213,7 +213,11 @@ func modelText(s *job.State) string {
 	parts := []string{s.Source.Name + "  "}
 	if m := s.Checked; m != nil {
 		parts[0] += m.HF
-		parts = append(parts, count(m.Params.Total)+" parameters", strings.ToLower(string(m.Type)))
+		what := count(m.Params.Total) + " parameters"
+		if s.Adapter {
+			what = count(max(m.Params.Total, -m.Params.Total)) + " parameters changed in " + s.BaseOf.Name
+		}
+		parts = append(parts, what, strings.ToLower(string(m.Type)))
 		if m.Card.License != "" {
 			parts = append(parts, m.Card.License)
 		}

@@ -71,7 +71,7 @@ type Download struct {
 func NewReport(s *job.State) Report {
 	r := Report{Source: s.Source, Machine: s.Machine, Warnings: Warnings(s)}
 	if m := s.Checked; m != nil {
-		r.Class, r.Architecture, r.Parameters = m.HF, m.Plan.Architecture(), m.Params.Total
+		r.Class, r.Architecture, r.Parameters = m.HF, m.Plan.Architecture(), max(m.Params.Total, -m.Params.Total)
 		r.License, r.Precision = m.Card.License, string(m.Type)
 		if m.Type == arch.Auto {
 			r.Precision = ""

@@ -43,7 +43,7 @@ func (Stage) Plan(_ context.Context, s *job.State) (pipeline.Step, error) {
 // Run fetches what the cache lacks; from then on the plan's tensors are read from this disk.
 func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 	req := Request(s.Source.Repo, s.Source.Revision, ev)
-	req.At = s.Pinned
+	req.At, req.Want.Pickle = s.Pinned, s.Adapter
 	if s.Parts != nil { // published files, of which one was chosen
 		for _, f := range s.Pull.Files {
 			req.Files = append(req.Files, f.Path)

@@ -70,7 +70,8 @@ type Origin struct {
 	Model    string       `json:"model"`
 	Repo     string       `json:"repo,omitempty"`
 	Commit   string       `json:"commit,omitempty"`
-	Verified string       `json:"verified"` // how the source's bytes were proven
+	Base     string       `json:"base,omitempty"` // of an adapter: the model whose rules it follows
+	Verified string       `json:"verified"`       // how the source's bytes were proven
 	Files    []FileDigest `json:"files"`
 }
 
@@ -103,6 +104,12 @@ func NewReceipt(s *job.State, a *job.Artifact, files []FileDigest, verified stri
 		Version: ReceiptVersion, Made: time.Now().UTC().Truncate(time.Second), Quern: s.Version, LlamaCpp: llamacpp.Version, Arguments: s.Args,
 		Source: Origin{Kind: s.Source.Kind, Model: s.Model, Repo: s.Source.Repo, Commit: s.Source.Commit, Verified: verified, Files: files},
 		Type:   a.Type, Kernel: a.Kernel, Platform: platform(), BPW: a.BitsPerWeight(), Machine: s.Machine, Smoke: a.Smoke, Bench: a.Bench,
+	}
+	if b := s.BaseOf; b != nil {
+		r.Source.Base = b.Arg
+		if b.Commit != "" {
+			r.Source.Base = b.Repo + "@" + b.Commit
+		}
 	}
 	for i, p := range a.Paths {
 		r.Outputs = append(r.Outputs, FileDigest{Name: filepath.Base(p), Size: a.Plans[i].FileSize, Digest: "sha256:" + a.SHA256[i]})

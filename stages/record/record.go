@@ -66,6 +66,9 @@ type Written struct {
 
 // HowToRun is the llama-server line with the recommended values; empty where no setting was chosen.
 func HowToRun(s *job.State, a *job.Artifact) string {
+	if s.Adapter && s.OnBase != "" {
+		return fmt.Sprintf("llama-server -m %s --lora %s", quote(s.OnBase), quote(a.Path))
+	}
 	if s.Advice == nil {
 		return ""
 	}

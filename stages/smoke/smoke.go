@@ -29,6 +29,7 @@ type Options struct {
 	// token check only goes there and back again. Texts must not begin with a blank: whether SentencePiece puts another
 	// before it is not the same in every tokenizer's file.
 	Encoded []Encoded
+	Adapter string // a LoRA file that is tried on the model; "" when the model itself is
 	Source  string // a file of the source precision to compare with; "" when there is none at hand
 	Text    string // the text that is judged; "" means the one that quern ships
 	// MaxDivergence is the largest mean Kullback-Leibler divergence from the source, in nats; 0 means 1.5, which a
@@ -178,8 +179,13 @@ func Try(ctx context.Context, child *llamacpp.Child, o Options) (*Report, error)
 	case t.embeds():
 		steps = []func() error{t.checkTokens, t.checkEmbedding}
 	}
+	if o.Adapter != "" {
+		steps = t.adapted()
+	}
 	for _, step := range steps {
-		if err := t.tolerate(step()); err != nil {
+		if err := t.tolerate(step()); errors.Is(err, errUnfit) {
+			return t.r, nil
+		} else if err != nil {
 			return t.r, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 
 	"quern/convert/tokenizer"
 	"quern/pipeline"
@@ -23,6 +24,8 @@ func (Stage) Skip(s *job.State) string {
 	switch {
 	case s.NoSmoke:
 		return "--no-smoke"
+	case s.Adapter && s.OnBase == "":
+		return "there is no file of the adapter's base to try it on"
 	case s.Convert.VocabOnly:
 		return "a file without weights cannot be run"
 	}
@@ -32,6 +35,9 @@ func (Stage) Skip(s *job.State) string {
 // Plan depends on the files' digests and the runtime.
 func (Stage) Plan(_ context.Context, s *job.State) (pipeline.Step, error) {
 	step := pipeline.Step{Versions: []string{"llama.cpp " + llamacpp.Version, fmt.Sprintf("smoke %d", version)}, Says: "load, generate, look for the known failures"}
+	if s.Adapter {
+		step.Inputs = append(step.Inputs, pipeline.Input{Name: s.OnBase, Digest: stamp(s.OnBase)})
+	}
 	for _, a := range s.Files {
 		for i, p := range a.Paths {
 			in := pipeline.Input{Name: p}
@@ -42,6 +48,15 @@ func (Stage) Plan(_ context.Context, s *job.State) (pipeline.Step, error) {
 		}
 	}
 	return step, nil
+}
+
+// stamp tells one state of a file from another without reading it.
+func stamp(path string) string {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("stat:%d:%d", fi.Size(), fi.ModTime().UnixNano())
 }
 
 // version changes when checks do, so that files are tried again.
@@ -86,6 +101,9 @@ func inChild(ctx context.Context, rt *llamacpp.Runtime, s *job.State, a *job.Art
 	}
 	defer child.Close()
 	o := Options{Model: llamacpp.ModelOptions{Path: a.Path}, Encoded: encoded(s)}
+	if s.Adapter {
+		o.Model.Path, o.Adapter = s.OnBase, a.Path
+	}
 	if s.Advice != nil {
 		o.Context.Threads = s.Advice.Setting.Threads
 	}

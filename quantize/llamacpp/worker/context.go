@@ -47,6 +47,10 @@ func (s *session) context(m *model, key contextKey) (llama.Context, error) {
 		return 0, &llamacpp.Error{Fault: s.log.faultOf(), Op: "context", Says: s.log.reason("llama.cpp does not make the context"), Next: s.log.advice()}
 	}
 	m.ctx, m.made = ctx, key
+	if err := m.putOn(ctx); err != nil {
+		m.freeContext()
+		return 0, err
+	}
 	m.pool = s.lib.newThreadPool(int(p.NThreads))
 	if m.pool.handle != 0 {
 		llama.AttachThreadpool(ctx, m.pool.handle, 0)

@@ -19,6 +19,7 @@ type model struct {
 	ctx     llama.Context
 	made    contextKey // what ctx was made with
 	pool    threadPool
+	adapter adapter // that every context of the model gets
 }
 
 // learned are the architectures that look positions up in a table of the training context's length (src/models of

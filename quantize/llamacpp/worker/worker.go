@@ -145,6 +145,7 @@ var operations = map[string]operation{
 	"embed":      decode((*session).embed),
 	"imatrix":    decode((*session).imatrix),
 	"usage":      decode((*session).usage),
+	"adapt":      decode((*session).adapt),
 }
 
 // decode makes an operation out of a method with arguments of its own type.
