@@ -16,7 +16,7 @@ func commands() []*cli.Command {
 		prepareCommand(), planCommand(),
 		pullCommand(), convertCommand(), quantizeCommand(), imatrixCommand(), smokeCommand(), benchCommand(), tuneCommand(), qualityCommand(),
 		inspectCommand(), tokenizeCommand(), verifyCommand(), recordsCommand(), machineCommand(), archsCommand(),
-		splitCommand(), mergeCommand(),
+		splitCommand(), mergeCommand(), editCommand(),
 		runtimeCommand(), completionCommand(), workerCommand(),
 	}
 }

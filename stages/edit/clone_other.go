@@ -1,0 +1,10 @@
+//go:build !linux && !darwin
+
+package edit
+
+import (
+	"errors"
+	"io/fs"
+)
+
+func clone(string, string, fs.FileMode) error { return errors.ErrUnsupported }
