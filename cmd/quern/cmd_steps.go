@@ -105,7 +105,13 @@ func convertModel(ctx context.Context, c *cli.Context, o *output) error {
 		return err
 	}
 	s.Make = job.Converted
-	return runStages(ctx, c, o, s, stages.Convert)
+	if err := runStages(ctx, c, o, s, stages.Convert); err != nil || !c.Bool("dry-run") {
+		return err
+	}
+	for _, l := range plan.PartLines(s) {
+		o.printf("%s\n", l)
+	}
+	return nil
 }
 
 func quantizeCommand() *cli.Command {
