@@ -26,7 +26,9 @@ type Base struct {
 
 // OpenAdapter plans the conversion of the PEFT adapter in src. The rules are those of the base's class, so pairs are
 // named, cut and stacked as the base's matrices are. Type, Metadata, ModelName, As and Strict of the options count;
-// Type is F32 when it is empty. Plan, Sources, Type, Name and Card of the model are the adapter's; Vocab is nil.
+// Type is F32 when it is empty. An adapter that changes lm_head is refused where the base's rules leave lm_head out; the
+// reference does so for some families only and drops the pair in silence for Gemma.
+// Plan, Sources, Type, Name and Card of the model are the adapter's; Vocab is nil.
 //
 // Errors are those of Open.
 func OpenAdapter(ctx context.Context, src fs.FS, base Base, o Options) (*Model, error) {
