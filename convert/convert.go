@@ -256,7 +256,7 @@ func (p *planner) convertTensors(ctx context.Context) error {
 	if err := p.build.Convert(); err != nil {
 		return err
 	}
-	p.m.Params = count(p.build.Outputs)
+	p.m.Params = countPairs(p.build.Outputs)
 	p.m.Mapped, p.m.Dropped = p.build.Mapped(), p.build.Dropped
 	p.m.Warnings = append(p.m.Warnings, p.build.Warnings...)
 	return nil

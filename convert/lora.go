@@ -111,23 +111,27 @@ func (p *adapterPlanner) pairs(ctx context.Context) error {
 }
 
 // countPairs adds up the weights that the pairs change. The sign says that it is an adapter's count, from which no size
-// label is made. Source: gguf-py/gguf/gguf_writer.py, get_total_parameter_count.
+// label is made. Halves that do not stand together, as in a model with adapters inside, are not counted, nor is the rest then.
+// Source: gguf-py/gguf/gguf_writer.py, get_total_parameter_count.
 func countPairs(outs []arch.Output) card.Params {
 	whole := make([]arch.Output, 0, len(outs))
-	pairs := false
+	first := -1 // the last half of a kind that was seen
 	for i, o := range outs {
+		name, second := strings.CutSuffix(o.Name, ".lora_b")
 		switch {
 		case strings.HasSuffix(o.Name, ".lora_a"):
+			first = i
 			continue
-		case strings.HasSuffix(o.Name, ".lora_b"):
-			a := outs[i-1].View.Shape
+		case second && (first < 0 || outs[first].Name != name+".lora_a"):
+			return card.Params{}
+		case second:
+			a := outs[first].View.Shape
 			o.View.Shape = append(slices.Clone(o.View.Shape[:len(o.View.Shape)-1]), a[len(a)-1])
-			pairs = true
 		}
 		whole = append(whole, o)
 	}
 	n := count(whole)
-	if pairs {
+	if first >= 0 {
 		n.Total = -n.Total
 	}
 	return n

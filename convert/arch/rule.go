@@ -170,12 +170,17 @@ func suffixOf(name string) string {
 
 // Named gives tensors their GGUF names already here, so that the rules behind it can ask for roles instead of for each
 // family's spelling. Names that no role has stay.
-var Named = Code("*", "name by role", func(b *Build, it Item) ([]Item, error) {
+var Named = rule("*", named{})
+
+type named struct{}
+
+func (named) apply(b *Build, it Item) ([]Item, error) {
 	if _, name, ok := b.names.Map(it.Name); ok {
 		it.Name = name
 	}
 	return []Item{it}, nil
-})
+}
+func (named) String() string { return "name by role" }
 
 // Copy writes tensors once more under another name, as in Rename, before their own.
 func Copy(p Pattern, to string) Rule { return rule(p, duplicate(to)) }
@@ -272,7 +277,7 @@ type Part struct {
 // movesBlocks tells whether a rule works on blocks: names, and transforms that choose rows.
 func (r *Rule) movesBlocks() bool {
 	switch op := r.op.(type) {
-	case drop, refuse, rename, prefix, strip:
+	case drop, refuse, rename, prefix, strip, named:
 		return true
 	case on:
 		for _, t := range op {
