@@ -6,6 +6,8 @@ package arch
 // beside it; layers of the target are counted from 1; the rows of checkpoints whose rotary embedding alternates are put in halves.
 
 import (
+	"fmt"
+
 	"quern/convert/config"
 	"quern/convert/view"
 )
@@ -16,11 +18,10 @@ var dflash = Register(Arch{
 	GGUF: "dflash",
 	Names: Rules{
 		Prefix("model."),
-		Rename("*sink*", "+.weight"),
-		Rename("*.weight.weight", ".weight.weight=>.weight"),
+		Rename("*sink*", "+.weight").Except("*.weight"),
 	}.Also(TextNames),
 	Tensors: Given(Not(CfgOr("has_embed_tokens", true)), Drop("model.embed_tokens.weight", "the target's is used")).Also(
-		Given(Not(CfgOr("rope_is_neox_style", true)), On("*self_attn.{q|k}_{proj|norm}.weight", halves))).Then(
+		alternating).Then(
 		Rename("model.candidate_selector.{predecessor|successor}_codebook", "+.weight")),
 	Keys: qwen3.Keys.Then(Set("block_size", draftKey("block_size", 16))).
 		Also(When(In("dflash_config", Has("conv_kernel_size")),
@@ -45,6 +46,9 @@ var dflash = Register(Arch{
 	Odd:       []string{"token_embd", "attn_q", "attn_k", "attn_v", "attn_out"},
 })
 
+// alternating puts rows in halves where the checkpoint's rotary embedding alternates.
+var alternating = Given(Not(CfgOr("rope_is_neox_style", true)), On("*self_attn.{q|k}_{proj|norm}.weight", halves))
+
 // draftKey is a setting of dflash_config, or beside it, or dflt. A null counts as a setting.
 func draftKey(key string, dflt any) Expr {
 	return Fn("dflash_config."+key+"|"+key, func(e *Env) (any, error) {
@@ -67,17 +71,7 @@ func positive(x Expr) Expr {
 	})
 }
 
-var draftTargets = Fn("target_layer_ids, each plus 1", func(e *Env) (any, error) {
-	v, err := draftKey("target_layer_ids", nil).Eval(e)
-	list, _ := asList(v)
-	out := make([]any, len(list))
-	for i, id := range list {
-		if out[i], err = Add(id, 1).Eval(e); err != nil {
-			return nil, err
-		}
-	}
-	return out, err
-})
+var draftTargets = plusEach(draftKey("target_layer_ids", nil), 1)
 
 var (
 	draftWindowed = In("dflash_config", Opt("use_swa"))
@@ -126,8 +120,11 @@ var draftSections = Fn("[head_dim / 2, 0, 0, 0] if the target has an mrope_secti
 // halves puts the even rows of every head before the odd ones.
 var halves = View("even rows of a head, then odd ones", func(b *Build, _ Item, v view.Tensor) (view.Tensor, error) {
 	dim, err := b.Int(Cfg("head_dim"))
-	if err != nil || len(v.Shape) == 0 || dim <= 0 {
+	if err != nil || v.Elements() == 0 {
 		return v, err
+	}
+	if dim <= 0 || v.Shape[0]%dim != 0 || dim%2 != 0 {
+		return v, fmt.Errorf("no whole heads of %d rows", dim)
 	}
 	index := make([]int64, v.Shape[0])
 	for i := range index {

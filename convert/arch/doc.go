@@ -36,10 +36,11 @@
 // Ungroup, and View for one in code. They are views: nothing is read, whole tensors are never held. They keep the stored type;
 // those that compute widen to F32 first, except F16, as the reference does.
 //
-// More: Copy writes a tensor twice, DropZero drops zeros and refuses others, Given makes rules conditional, Except narrows one; Block and AtBlock are
-// the number of the block at hand and the element of a list for it. Code gets the Build: Last for outputs that come at the end,
-// Emit for outputs of a fixed type or with bytes of their own, Ints and Floats to read a small tensor while the file is planned,
-// Scratch to keep things between tensors, Vocabulary for the number of tokens, Warn. Item.Final keeps a name that no role has.
+// More: Copy writes a tensor twice, DropZero drops zeros and refuses others, Given makes rules conditional, Except narrows one;
+// Block and AtBlock are the number of the block at hand and the element of a list for it. Code gets the Build: Last for outputs
+// that come at the end, Emit for outputs of a fixed type or with bytes of their own, Ints and Floats to read a small tensor while
+// the file is planned, Scratch to keep things between tensors, Vocabulary for the number of tokens, Warn. Item.Final keeps a name
+// that no role has.
 //
 // # Keys
 //

@@ -77,3 +77,18 @@ func Repeat(x any) Expr {
 		return out, nil
 	}}
 }
+
+// plusEach is a list with n added to every element; of nil it is an empty one.
+func plusEach(x Expr, n int64) Expr {
+	return &expr{fmt.Sprintf("%s, each plus %d", x, n), func(e *Env) (any, error) {
+		v, err := x.Eval(e)
+		list, _ := asList(v)
+		out := make([]any, len(list))
+		for i, id := range list {
+			if err == nil {
+				out[i], err = Add(id, n).Eval(e)
+			}
+		}
+		return out, err
+	}}
+}

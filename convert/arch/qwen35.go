@@ -6,39 +6,74 @@ package arch
 // head, and llama.cpp repeats key heads over tiles: first of each group, second of each group, and so on. The rope's sections are
 // always written.
 
-import "quern/convert/view"
+import (
+	"fmt"
+
+	"quern/convert/dequant"
+	"quern/convert/gguf"
+	"quern/convert/view"
+)
 
 // tiled holds where value heads have to move.
-var tiled = Fn("fewer key heads than value heads", func(e *Env) (any, error) {
+var tiled = Fn("another number of value heads than of key heads", func(e *Env) (any, error) {
 	k, err := e.Int(Else(Opt("linear_num_key_heads"), 0))
 	if err != nil {
 		return nil, err
 	}
 	v, err := e.Int(Else(Opt("linear_num_value_heads"), 0))
-	return k > 0 && v > 0 && k != v && v%k == 0, err
+	return k > 0 && v > 0 && k != v, err
 })
 
-// tile moves the value heads along an axis behind the first skip elements from groups into tiles; size is a head's extent.
+// tile moves the value heads along an axis, behind its first skip elements, from groups into tiles; size is a head's extent.
 func tile(axis int, skip, size any) Transform {
-	text := "value heads in tiles (%s)"
-	return withInts(text, []any{linearKeyHeads, linearValueHeads, skip, size}, func(v view.Tensor, n []int64) (view.Tensor, error) {
-		keys, each, first, head := n[0], n[1]/n[0], n[2], n[3]
-		index := make([]int64, 0, first+n[1]*head)
-		for i := range first {
-			index = append(index, i)
-		}
-		for j := range each {
-			for k := range keys {
-				for d := range head {
-					index = append(index, first+(k*each+j)*head+d)
+	args := []Expr{linearKeyHeads, linearValueHeads, asExpr(skip), asExpr(size)}
+	return &transform{text: fmt.Sprintf("value heads of %s in tiles along axis %d", args[3], axis), rows: true,
+		f: func(b *Build, it Item, v view.Tensor) (view.Tensor, error) {
+			var n [4]int64
+			for i, x := range args {
+				var err error
+				if n[i], err = b.Int(x); err != nil {
+					return v, err
 				}
 			}
-		}
-		if axis < 0 {
-			axis += len(v.Shape)
-		}
-		return view.Gather(v, axis, index)
-	})
+			a := axis
+			if a < 0 {
+				a += len(v.Shape)
+			}
+			if a >= len(v.Shape) || v.Elements() == 0 {
+				return v, fmt.Errorf("no axis %d", axis)
+			}
+			columns := it.Blocks == gguf.NVFP4 && a == len(v.Shape)-1
+			extent := v.Shape[a]
+			if columns {
+				extent = dequant.Columns(v)
+			}
+			index, err := tiles(extent, n[0], n[1], n[2], n[3])
+			if err != nil {
+				return v, err
+			}
+			if columns {
+				return dequant.MoveColumns(v, index)
+			}
+			return view.Gather(v, a, index)
+		}}
+}
+
+// tiles is the order of an axis of skip elements and values x size behind them.
+func tiles(extent, keys, values, skip, size int64) ([]int64, error) {
+	if skip < 0 || size <= 0 || values%keys != 0 || (extent-skip)/size != values || (extent-skip)%size != 0 {
+		return nil, fmt.Errorf("%d is not %d and %d value heads of %d, or they are no multiple of %d key heads", extent, skip, values, size, keys)
+	}
+	index := make([]int64, extent)
+	for i := range index {
+		index[i] = int64(i)
+	}
+	each := values / keys
+	for i := range extent - skip {
+		head, at := i/size, i%size
+		index[skip+i] = skip + (head%keys*each+head/keys)*size + at
+	}
+	return index, nil
 }
 
 var (
@@ -59,17 +94,10 @@ var defaultSections = Fn("mrope_section, or 11 11 10", func(e *Env) (any, error)
 	return []int64{11, 11, 10, 0}, nil
 })
 
-// inNVFP4 holds where matrices pass as blocks, which these rules do not cut.
-var inNVFP4 = Fn("weights in NVFP4", func(e *Env) (any, error) {
-	q, err := e.quantized()
-	return q.nvfp4, err
-})
-
 var qwen35 = Register(Arch{
 	Base:    qwen3next,
 	HF:      []string{"Qwen3_5ForConditionalGeneration", "Qwen3_5ForCausalLM"},
 	GGUF:    "qwen35",
-	Config:  Keys{Fail(All(tiled, inNVFP4), "NVFP4 weights of a linear attention whose value heads have to move")},
 	Tensors: tileRules.Also(qwen3next.Tensors),
 	Keys:    qwen3next.Keys.Then(Set("rope.dimension_sections", defaultSections)),
 	MTP:     true,

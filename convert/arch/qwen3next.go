@@ -7,6 +7,7 @@ package arch
 // the value heads in tiles, not in groups. The prediction layers are called "mtp." in the checkpoint.
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -44,53 +45,64 @@ var qwen3next = Register(Arch{
 	HF:    []string{"Qwen3NextForCausalLM"},
 	GGUF:  "qwen3next",
 	NextN: mtpNext,
-	Names: TextNames.Then(Rename("model.mtp.*", "model.mtp.=>mtp.")).Then(mtpNames(Cfg("num_hidden_layers"), false)...).Then(NextNRule(mtpNext)),
-	Tensors: Rules{
-		On("*.A_log", NegExp),
-		Rename("*.dt_bias", "dt_bias=>dt_proj.bias"),
-		On("*conv1d*", SqueezeAll),
-		On("*norm.weight", Plus(1)).Except("*linear_attn.norm.weight"),
-		Code("*.linear_attn.in_proj_qkvz.weight", "heads of query, key, value and gate apart", splitQKVZ),
-	}.Also(qwen2moe.Tensors),
+	Names: TextNames.Then(Rename("model.mtp.*", "model.mtp.=>mtp.")).
+		Also(Given(NoMTP, Drop("mtp.*", "--no-mtp leaves the prediction layers out")), mtpNames(Cfg("num_hidden_layers"), false)).
+		Also(Given(MTPOnly, Refuse("mtp.*", "no prediction layer has such a tensor"))).
+		Then(NextNRule(mtpNext)),
+	Tensors: linearRules.Also(qwen2moe.Tensors),
 	Keys: qwen2moe.Keys.Then(
-		Set("nextn_predict_layers", Fn("prediction layers unless there are none", func(e *Env) (any, error) {
-			v, err := NextNCount(mtpLayers).Eval(e)
-			if n, ok := v.(int64); ok && n == 0 {
-				return nil, err
-			}
-			return v, err
-		})),
-		Set("ssm.conv_kernel", Cfg("linear_conv_kernel_dim")),
-		Set("ssm.state_size", Cfg("linear_key_head_dim")),
-		Set("ssm.group_count", linearKeyHeads),
-		Set("ssm.time_step_rank", linearValueHeads),
-		Set("ssm.inner_size", Mul(linearValueDim, linearValueHeads)),
-		Set("attention.recurrent_layers", recurrentLayers),
-		Set("full_attention_interval", CfgOr("full_attention_interval", 4)),
-		Set("rope.dimension_count", Trunc(Mul(HeadDim, Rope(CfgOr("partial_rotary_factor", 0.25))))),
-	),
+		Set("nextn_predict_layers", NextNCount(Or(mtpLayers, Const(nil)))),
+	).Also(linearKeys),
 	Vocab:      vocab.GPT2,
-	Odd:        []string{"attn_q", "attn_qkv", "attn_gate", "attn_output"},
-	Uneven:     true,
+	Odd:        []string{"attn_q", "attn_out"}, // query and gate in one
+	Uneven:     true,                           // --fuse-qkv leaves linear layers as they are
 	FuseGateUp: true,
 	MTP:        true,
 })
 
+// linearRules and linearKeys are what models with this attention share.
+var linearRules = Rules{
+	On("*.A_log", NegExp),
+	Rename("*.dt_bias", "dt_bias=>dt_proj.bias"),
+	On("*conv1d*", SqueezeAll),
+	On("*norm.weight", Plus(1)).Except("*linear_attn.norm.weight"),
+	movesBlocks(Code("*in_proj_qkvz.weight", "heads of query, key, value and gate apart", splitQKVZ)),
+}
+
+var linearKeys = Keys{
+	Set("ssm.conv_kernel", Cfg("linear_conv_kernel_dim")),
+	Set("ssm.state_size", Cfg("linear_key_head_dim")),
+	Set("ssm.group_count", linearKeyHeads),
+	Set("ssm.time_step_rank", linearValueHeads),
+	Set("ssm.inner_size", Mul(linearValueDim, linearValueHeads)),
+	Set("attention.recurrent_layers", recurrentLayers),
+	Set("full_attention_interval", CfgOr("full_attention_interval", 4)),
+	Set("rope.dimension_count", Trunc(Mul(HeadDim, RopeAll(CfgOr("partial_rotary_factor", 0.25))))),
+}
+
 // recurrentLayers are flags for all blocks, those behind the trunk not set.
 var recurrentLayers = Fn("layer_types is linear_attention", func(e *Env) (any, error) {
-	types, ok := e.Config.Strings("layer_types")
-	if !ok {
+	if e.Config.Null("layer_types") {
 		return nil, nil
 	}
-	flags := make([]bool, max(e.Blocks, int64(len(types))))
-	for i, t := range types {
-		flags[i] = t == "linear_attention"
+	v, err := LayersOf("layer_types", "linear_attention").Eval(e)
+	if err != nil {
+		return nil, err
 	}
-	return flags, nil
+	flags := v.([]bool)
+	n, err := e.Int(Cfg("num_hidden_layers"))
+	if err == nil && n != int64(len(flags)) {
+		err = &fault.Invalid{On: "config.json: layer_types", Says: fmt.Sprintf("%d entries for %d layers", len(flags), n)}
+	}
+	return append(flags, make([]bool, max(e.Blocks-n, 0))...), err
 })
 
 // splitQKVZ takes [key heads x (query, key, values, gates), width] apart into query, key and value one below the other, and gate.
+// Blocks stay in one, as the reference has it: llama.cpp loads both.
 func splitQKVZ(b *Build, it Item) ([]Item, error) {
+	if it.Blocks != 0 {
+		return []Item{it}, nil
+	}
 	var n [4]int64
 	for i, x := range []Expr{linearKeyHeads, Cfg("linear_key_head_dim"), linearValueHeads, linearValueDim} {
 		var err error
@@ -111,7 +123,7 @@ func splitQKVZ(b *Build, it Item) ([]Item, error) {
 		return nil, err
 	}
 	gate.View = parts[3]
-	stem := strings.TrimSuffix(it.Name, "linear_attn.in_proj_qkvz.weight")
-	qkv.Name, gate.Name = stem+"linear_attn.in_proj_qkv.weight", stem+"linear_attn.in_proj_z.weight"
+	stem := strings.TrimSuffix(it.Name, "in_proj_qkvz.weight")
+	qkv.Name, gate.Name = stem+"in_proj_qkv.weight", stem+"in_proj_z.weight"
 	return []Item{qkv, gate}, nil
 }

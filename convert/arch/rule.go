@@ -413,6 +413,12 @@ func (d deal) String() string {
 	return fmt.Sprintf("deal axis %d to %s", d.axis, partTexts(d.parts))
 }
 
+// movesBlocks marks a rule in code as one that moves blocks too.
+func movesBlocks(r Rule) Rule {
+	r.Blocks = true
+	return r
+}
+
 // Code runs a function for what no operation expresses; doc is what the printed rules say.
 func Code(p Pattern, doc string, f func(b *Build, it Item) ([]Item, error)) Rule {
 	return rule(p, code{doc, f})

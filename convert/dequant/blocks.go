@@ -18,6 +18,7 @@ const (
 	mxGroup = 32 // elements of an MXFP4 block, one E8M0 scale each
 	nvGroup = 16 // elements of an NVFP4 scale
 	nvBlock = 64 // elements of an NVFP4 block: four scales, then the codes
+	nvBytes = nvBlock/nvGroup + nvBlock/2
 )
 
 // MXFP4 is codes [..., rows, columns/2] (or [..., rows, columns/32, 16]) and scales [..., rows, columns/32], both one byte an
@@ -57,6 +58,44 @@ func NVFP4(codes, scales view.Tensor) (view.Tensor, error) {
 func IsNVFP4(codes, scales view.Tensor) bool {
 	return codes.DType.Size() == 1 && scales.DType.Size() == 1 && len(codes.Shape) == 2 && len(scales.Shape) == 2 &&
 		codes.Shape[0] == scales.Shape[0] && codes.Shape[1] == scales.Shape[1]*nvGroup/2
+}
+
+// Columns is the number of elements in a row of NVFP4 blocks.
+func Columns(blocks view.Tensor) int64 { return blocks.RowLen() / nvBytes * nvBlock }
+
+// MoveColumns puts the columns of NVFP4 blocks in another order, which must keep the elements of a scale together.
+func MoveColumns(blocks view.Tensor, index []int64) (view.Tensor, error) {
+	if blocks.RowLen()%nvBytes != 0 || int64(len(index)) != Columns(blocks) {
+		return blocks, invalid(blocks, "%s as NVFP4 blocks of %d columns", typed(blocks), len(index))
+	}
+	groups := make([]int64, len(index)/nvGroup)
+	for i, from := range index {
+		if from < 0 || from >= int64(len(index)) || from%nvGroup != int64(i%nvGroup) || i%nvGroup > 0 && from != index[i-1]+1 {
+			return blocks, invalid(blocks, "column %d becomes column %d: an NVFP4 scale would serve elements of several", from, i)
+		}
+		groups[i/nvGroup] = from / nvGroup
+	}
+	const scales, half = nvBlock / nvGroup, nvGroup / 2
+	out := blocks
+	out.Reader = view.RowFunc(func(ctx context.Context, dst []byte, lo, hi int64) error {
+		row := blocks.RowBytes()
+		s := borrow(row, 0)
+		defer s.release()
+		for ; lo < hi; lo++ {
+			if err := blocks.ReadRows(ctx, s.bytes, lo, lo+1); err != nil {
+				return err
+			}
+			for to, from := range groups {
+				d, f := dst[int64(to)/scales*nvBytes:], s.bytes[from/scales*nvBytes:]
+				i, j := int64(to)%scales, from%scales
+				d[i] = f[j]
+				copy(d[scales+i*half:scales+(i+1)*half], f[scales+j*half:scales+(j+1)*half])
+			}
+			dst = dst[row:]
+		}
+		return nil
+	})
+	return out, nil
 }
 
 // spread writes pairs of neighbours as pairs that are half a block apart.
