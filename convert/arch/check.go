@@ -55,14 +55,14 @@ func (b *Build) Check(kvs []gguf.KV) error {
 	if !embedding && b.names.has["token_embd"] && !slices.Contains(b.Env.Arch.Odd, "token_embd") {
 		return &fault.Invalid{On: "checkpoint", Says: "no token embedding (token_embd) among its tensors"}
 	}
-	return b.checkBlocks(blocks)
+	return b.checkBlocks(blocks, &d)
 }
 
 // checkBlocks wants every block to be there, and none to lack main matrices of those that are otherwise like it.
-func (b *Build) checkBlocks(blocks map[int64]map[string]bool) error {
+func (b *Build) checkBlocks(blocks map[int64]map[string]bool, d *dimensions) error {
 	kinds := map[string]int64{} // the main roles of a block -> the first such block
 	for i := range b.Blocks {
-		if blocks[i] == nil && !b.Options.MTPOnly && b.names.inBlocks() {
+		if blocks[i] == nil && !b.Options.MTPOnly && b.names.inBlocks() && !d.empty(i) {
 			return &fault.Invalid{On: "checkpoint", Says: fmt.Sprintf("no tensor of layer %d, the configuration has %d layers", i, b.Blocks)}
 		}
 		kind := kindOf(blocks[i])
@@ -167,6 +167,18 @@ func (d *dimensions) word(word string, block int64) (int64, bool) {
 		return embd / heads, true
 	}
 	return 0, false
+}
+
+// empty tells whether the keys say that just this block has neither attention nor a network: some searched architectures skip
+// whole layers.
+func (d *dimensions) empty(block int64) bool {
+	for _, key := range []string{"attention.head_count", "feed_forward_length"} {
+		list, ok := d.keys[d.arch+"."+key].([]int32)
+		if !ok || block >= int64(len(list)) || list[block] != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // number is a key's value for a block: of a list the block's element.

@@ -71,20 +71,30 @@ var denseModules = Generate{
 }
 
 func (b *Build) denseWeights(m denseModule) ([]Item, error) {
-	r := &smallFile{b.Source, path.Join(m.folder, denseFile)}
-	info, err := fs.Stat(b.Source, r.name)
-	if err != nil {
-		return nil, err
-	}
-	head, err := safetensors.ReadHeader(r.name, r, info.Size())
-	if err != nil {
-		return nil, err
-	}
+	list, err := b.tensorsOf(path.Join(m.folder, denseFile))
 	var out []Item
-	for _, entry := range head.Entries {
-		if strings.HasSuffix(entry.Name, ".weight") {
-			out = append(out, Item{Name: strings.ReplaceAll(entry.Name, "linear", m.name), View: view.FromFile(entry, r)})
+	for _, t := range list {
+		if strings.HasSuffix(t.Name, ".weight") {
+			out = append(out, Item{Name: strings.ReplaceAll(t.Name, "linear", m.name), View: t})
 		}
+	}
+	return out, err
+}
+
+// tensorsOf lists the tensors of a file that is not among the checkpoint's parts.
+func (e *Env) tensorsOf(file string) ([]view.Tensor, error) {
+	r := &smallFile{e.Source, file}
+	info, err := fs.Stat(e.Source, file)
+	if err != nil {
+		return nil, err
+	}
+	head, err := safetensors.ReadHeader(file, r, info.Size())
+	if err != nil {
+		return nil, err
+	}
+	out := make([]view.Tensor, len(head.Entries))
+	for i, entry := range head.Entries {
+		out[i] = view.FromFile(entry, r)
 	}
 	return out, nil
 }
