@@ -62,7 +62,7 @@ func (b *Build) Check(kvs []gguf.KV) error {
 func (b *Build) checkBlocks(blocks map[int64]map[string]bool, d *dimensions) error {
 	kinds := map[string]int64{} // the main roles of a block -> the first such block
 	for i := range b.Blocks {
-		if blocks[i] == nil && !b.Options.MTPOnly && b.names.inBlocks() && !d.empty(i) {
+		if blocks[i] == nil && !b.Options.MTPOnly && b.names.inBlocks() && !d.empty(i) && !b.absent(i) {
 			return &fault.Invalid{On: "checkpoint", Says: fmt.Sprintf("no tensor of layer %d, the configuration has %d layers", i, b.Blocks)}
 		}
 		kind := kindOf(blocks[i])
@@ -81,6 +81,12 @@ func (b *Build) checkBlocks(blocks map[int64]map[string]bool, d *dimensions) err
 		}
 	}
 	return nil
+}
+
+// absent tells whether a block is a prediction layer that is counted and not written.
+func (b *Build) absent(block int64) bool {
+	more, err := b.nextLayers()
+	return err == nil && b.Env.Arch.NextN != nil && b.Env.Arch.NextN.Absent && block >= b.Blocks-more
 }
 
 func kindOf(roles map[string]bool) string {

@@ -1,6 +1,6 @@
 package arch
 
-// Ernie 4.5, dense and with experts.
+// Ernie 4.5, dense and with experts, and the text model of PaddleOCR-VL.
 //
 // Peculiar: query, key and value are one matrix in older files, gate and up too; the width of the shared experts is
 // intermediate_size divided by the number of key-value heads, as the reference has it; prediction layers are left out.
@@ -42,3 +42,5 @@ var _ = Register(Arch{
 			FloorDiv(CfgOr("intermediate_size", 0), CfgOr("num_key_value_heads", 1)), nil)),
 	),
 })
+
+var _ = Register(Arch{Base: ernie, HF: []string{"PaddleOCRVLForConditionalGeneration"}, GGUF: "paddleocr"})

@@ -14,6 +14,7 @@ type NextN struct {
 	Layers Expr     // how many; nil value: none
 	Trunk  Expr     // number of the trunk's blocks; nil: num_hidden_layers
 	Shared []string // tensors that --mtp keeps too
+	Absent bool     // they are counted, but their tensors are not written
 }
 
 // sharedTensors is what most families' prediction layers share with the trunk.

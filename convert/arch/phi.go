@@ -51,7 +51,7 @@ var phi3 = Register(Arch{
 	HF:    []string{"Phi3ForCausalLM", "Phi4ForCausalLMV"},
 	GGUF:  "phi3",
 	Names: TextNames,
-	Extra: []Generate{{Doc: "rope_factors_long and rope_factors_short of long rope", If: longFactors, Make: longRope}},
+	Extra: []Generate{{Doc: "rope_factors_long and rope_factors_short of long rope", If: longFactors, Make: longRope(phi3Rope)}},
 	Early: When(longFactors, Set("rope.scaling.attn_factor", longAttention)),
 	Keys: Keys{
 		Set("context_length", phiContext),
@@ -85,33 +85,44 @@ var _ = Register(Arch{
 // longFactors holds where the checkpoint has factors for long texts.
 var longFactors = RopeAll(Opt("long_factor"))
 
-// longRope makes the two tensors of factors. Source: conversion/phi.py, generate_extra_tensors.
-func longRope(b *Build) ([]Item, error) {
-	dims, err := b.Int(phi3Rope)
-	if err != nil {
-		return nil, err
-	}
-	var out []Item
-	for _, p := range [][2]string{{"rope_factors_long", "long_factor"}, {"rope_factors_short", "short_factor"}} {
-		list, _ := asList(b.Rope[p[1]])
-		if 2*int64(len(list)) != dims {
-			return nil, &fault.Invalid{On: "config.json: " + p[1], Says: fmt.Sprintf("%d factors for %d rotary dimensions, want half as many", len(list), dims)}
-		}
-		values := make([]float32, len(list))
-		for i, v := range list {
-			f, ok := number(v)
-			if !ok {
-				return nil, &fault.Invalid{On: "config.json: " + p[1], Says: show(v) + " is no number"}
-			}
-			values[i] = float32(f)
-		}
-		items, err := b.Generated(p[0], values)
+// longRope makes the two tensors of factors for a rope of so many dimensions. Source: conversion/phi.py, generate_extra_tensors.
+func longRope(dims Expr) func(*Build) ([]Item, error) {
+	return func(b *Build) ([]Item, error) {
+		n, err := b.Int(dims)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, items...)
+		var out []Item
+		for _, p := range [][2]string{{"rope_factors_long", "long_factor"}, {"rope_factors_short", "short_factor"}} {
+			values, err := b.ropeFactors(p[1], n)
+			if err != nil {
+				return nil, err
+			}
+			items, err := b.Generated(p[0], values)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, items...)
+		}
+		return out, nil
 	}
-	return out, nil
+}
+
+// ropeFactors are the factors under key, one for each pair of dimensions.
+func (b *Build) ropeFactors(key string, dims int64) ([]float32, error) {
+	list, _ := asList(b.Rope[key])
+	if 2*int64(len(list)) != dims {
+		return nil, &fault.Invalid{On: "config.json: " + key, Says: fmt.Sprintf("%d factors for %d rotary dimensions, want half as many", len(list), dims)}
+	}
+	values := make([]float32, len(list))
+	for i, v := range list {
+		f, ok := number(v)
+		if !ok {
+			return nil, &fault.Invalid{On: "config.json: " + key, Says: show(v) + " is no number"}
+		}
+		values[i] = float32(f)
+	}
+	return values, nil
 }
 
 // longAttention is the factor of the attention that goes with the stretched context. Source: the same function.

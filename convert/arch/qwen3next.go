@@ -25,7 +25,7 @@ var (
 // mtpLayers is the number of prediction layers: as config.json says, or as many as the checkpoint numbers.
 var mtpLayers = Fn("mtp_num_hidden_layers, or the checkpoint's mtp.layers", func(e *Env) (any, error) {
 	n, err := e.Int(Else(Opt("mtp_num_hidden_layers"), 0))
-	if n != 0 || err != nil {
+	if n != 0 || err != nil || e.Arch.NextN != nil && e.Arch.NextN.Absent {
 		return n, err
 	}
 	for _, t := range e.Tensors {
