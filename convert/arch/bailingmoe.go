@@ -8,7 +8,6 @@ package arch
 import (
 	"context"
 	"math"
-	"math/bits"
 
 	"quern/convert/safetensors"
 	"quern/convert/view"
@@ -100,52 +99,12 @@ var _ = Register(Arch{
 // withoutMean subtracts the mean, in the tensor's own precision, as torch does before anything is widened.
 func withoutMean(_ *Build, _ Item, v view.Tensor) (view.Tensor, error) {
 	return view.Deferred(v.Name, v.DType, v.Shape, func(ctx context.Context) (view.Tensor, error) {
-		values, err := view.Floats(ctx, v)
+		total, err := torchTotal(ctx, v, func(x float32) float32 { return x })
 		if err != nil {
 			return v, err
 		}
-		mean := []float32{torchSum(values) / float32(len(values))}
+		mean := []float32{total / float32(v.Elements())}
 		view.Round(mean, v.DType)
 		return view.AddScalar(v, -mean[0])
 	}), nil
-}
-
-// torchSum adds up in torch's order on a CPU, whatever its vectors: four accumulators of eight lanes (of one where there are
-// less than eight values), carried over into coarser ones every sixteen steps. Source: PyTorch 2.6, aten SumKernel.cpp.
-func torchSum(v []float32) float32 {
-	lanes := 8
-	if len(v) < lanes {
-		lanes = 1
-	}
-	width := 4 * lanes
-	steps, vectors := len(v)/width, len(v)/lanes
-	power := max(4, bits.Len(uint(max(steps-1, 0)))/4)
-	var acc [4][32]float32
-	for i := range steps {
-		add(acc[0][:width], v[i*width:])
-		for level := 1; level < 4 && (i+1)&(1<<(level*power)-1) == 0; level++ {
-			add(acc[level][:width], acc[level-1][:width])
-			acc[level-1] = [32]float32{}
-		}
-	}
-	for level := 1; level < 4; level++ {
-		add(acc[0][:width], acc[level][:width])
-	}
-	for i := steps * 4; i < vectors; i++ {
-		add(acc[0][:lanes], v[i*lanes:])
-	}
-	for k := 1; k < 4; k++ {
-		add(acc[0][:lanes], acc[0][k*lanes:])
-	}
-	total := sum(v[vectors*lanes:])
-	for _, x := range acc[0][:lanes] {
-		total += x
-	}
-	return total
-}
-
-func add(dst, src []float32) {
-	for i := range dst {
-		dst[i] += src[i]
-	}
 }
