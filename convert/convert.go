@@ -25,8 +25,6 @@ import (
 	"quern/convert/config"
 	"quern/convert/fault"
 	"quern/convert/gguf"
-	"quern/convert/pickle"
-	"quern/convert/safetensors"
 	"quern/convert/view"
 	"quern/convert/vocab"
 )
@@ -110,6 +108,8 @@ type planner struct {
 	env    *arch.Env
 	build  *arch.Build
 	vocab  *vocab.Vocab // once it is read
+
+	tensors []view.Tensor // once the headers are read
 }
 
 func (p *planner) open(ctx context.Context) error {
@@ -139,7 +139,7 @@ func (p *planner) configure(context.Context) error {
 	if !p.o.Type.Valid() {
 		return &fault.Invalid{On: "type", Says: string(p.o.Type) + " is no type that a checkpoint is converted to"}
 	}
-	cfg, err := config.Load(p.src, p.o.Dir)
+	cfg, err := p.loadConfig()
 	if err != nil {
 		return err
 	}
@@ -192,55 +192,6 @@ func (p *planner) target() error {
 	}
 	p.env.Target = &arch.Target{Source: p.o.Target, Dir: baseName(p.o.TargetDir), Config: cfg}
 	return nil
-}
-
-// readHeaders lists the stored tensors and resolves the file type.
-func (p *planner) readHeaders(context.Context) error {
-	tensors, err := p.stored()
-	var none *safetensors.NotFoundError
-	if err != nil && !(errors.As(err, &none) && p.o.VocabOnly) {
-		return err
-	}
-	p.env.Tensors = tensors
-	p.env.Options.Type = p.o.Type.Resolve(tensors)
-	return nil
-}
-
-// stored lists the checkpoint's tensors: those of safetensors files, else of PyTorch files.
-func (p *planner) stored() ([]view.Tensor, error) {
-	ckpt, err := safetensors.Open(p.src)
-	var none *safetensors.NotFoundError
-	if errors.As(err, &none) {
-		return p.storedByPyTorch(err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	p.m.closers = append(p.m.closers, ckpt)
-	p.m.Warnings = append(p.m.Warnings, ckpt.Notes...)
-	list := ckpt.Tensors()
-	out := make([]view.Tensor, len(list))
-	for i, t := range list {
-		out[i] = view.FromFile(t.Entry, t.Shard.Reader)
-	}
-	return out, nil
-}
-
-// storedByPyTorch opens pytorch_model*.bin; without any the error is the one that says what was looked for first.
-func (p *planner) storedByPyTorch(none error) ([]view.Tensor, error) {
-	ckpt, err := pickle.Open(p.src)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, none
-	}
-	if err != nil {
-		return nil, err
-	}
-	p.m.closers = append(p.m.closers, ckpt)
-	var out []view.Tensor
-	for _, t := range ckpt.Tensors() {
-		out = append(out, t.Tensor)
-	}
-	return out, nil
 }
 
 // convertTensors takes the tensors through the entry's rules.
