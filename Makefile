@@ -29,7 +29,7 @@ COUNTS = ^([0-9]+ (of|answers|files|models|tokenizers|cases|refused)|[a-z0-9_]+ 
 test: build runtime lint cross ## format, vet, lint, every test with its counts, the race detector on what runs in parallel
 	$(GO) test -count=1 -v ./... > bin/test.log 2>&1; status=$$?; \
 	grep -oE '_test\.go:[0-9]+: .*' bin/test.log | sed 's/^_test.go:[0-9]*: //' | grep -E '$(COUNTS)'; \
-	grep -E '^ *--- SKIP' -A2 bin/test.log | grep -oE '_test\.go:[0-9]+: .*' | sed 's/^_test.go:[0-9]*: /skipped: /' | sort -u; \
+	grep -E '^ *--- SKIP' -B1 bin/test.log | grep -oE '_test\.go:[0-9]+: .*' | sed 's/^_test.go:[0-9]*: /skipped: /' | sort -u; \
 	grep -E '^(ok|FAIL|panic:)|^ *--- FAIL' bin/test.log; \
 	[ $$status -eq 0 ] || { grep -A15 -E '^ *--- FAIL' bin/test.log | head -200; exit $$status; }
 	$(MAKE) race
