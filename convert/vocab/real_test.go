@@ -48,9 +48,14 @@ func TestReal(t *testing.T) {
 	if err := json.Unmarshal(data, &rows); err != nil {
 		t.Fatal(err)
 	}
+	named, built := 0, 0
 	for _, r := range rows {
-		t.Run(r.Name, func(t *testing.T) { testReal(t, r, os.DirFS(r.folder(cache))) })
+		t.Run(r.Name, func(t *testing.T) { testReal(t, r, os.DirFS(r.folder(cache))); built++ })
+		if r.Pre != nil {
+			named++
+		}
 	}
+	t.Logf("count: real vocabularies: %d files, %d named by their hash as the reference does", built, named)
 }
 
 // open gives the kind and the folder; the packages' names of model files become those of checkpoints.
