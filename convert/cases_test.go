@@ -31,7 +31,7 @@ var corpus = sync.OnceValues(func() (fs.FS, error) {
 		return nil, err
 	}
 	all := fstest.MapFS{}
-	for _, name := range append([]string{"testdata/cases.tar.zst"}, own...) {
+	for _, name := range append([]string{"testdata/cases.tar.zst", "testdata/projectors.tar.zst"}, own...) {
 		tree, err := conformance.OpenBundle(name)
 		if err != nil {
 			return nil, err
@@ -68,6 +68,8 @@ func options(c *conformance.Case, src fs.FS, args []string) (o convert.Options, 
 			if o.Target, err = fs.Sub(src, file(value)); err == nil {
 				o.TargetDir = path.Join(c.Dir, file(value))
 			}
+		case "--mmproj":
+			o.Projector = true
 		case "--vocab-only":
 			o.VocabOnly = true
 		case "--fuse-qkv":
@@ -93,23 +95,29 @@ func options(c *conformance.Case, src fs.FS, args []string) (o convert.Options, 
 	return o, true, err
 }
 
-// class is the class name that decides a case's family. A few checkpoints have no config.json.
-func class(ctx context.Context, src fs.FS, dir string) string {
+// entry is the class name that decides a run's family, and the entry where it is registered. A few checkpoints have no
+// config.json.
+func entry(ctx context.Context, src fs.FS, dir string, projector bool) (name string, a *arch.Arch, ok bool) {
 	cfg, err := config.Load(src, dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		if m, err := convert.Open(ctx, src, convert.Options{Dir: dir}); err == nil {
-			defer m.Close()
-			return m.HF
+		m, err := convert.Open(ctx, src, convert.Options{Dir: dir, Projector: projector})
+		if err != nil {
+			return "", nil, false
 		}
+		defer m.Close()
+		return m.HF, m.Arch, true
 	}
 	if err != nil {
-		return ""
+		return "", nil, false
 	}
-	name, err := cfg.Architecture()
-	if err != nil {
-		return ""
+	if projector {
+		name, _ = cfg.ProjectorArchitecture()
+		a, ok = arch.LookupProjector(name)
+		return name, a, ok
 	}
-	return name
+	name, _ = cfg.Architecture()
+	a, ok = arch.Lookup(name)
+	return name, a, ok
 }
 
 // memory is a file in memory.
@@ -182,7 +190,8 @@ func TestCases(t *testing.T) {
 	if err != nil || len(names) == 0 {
 		t.Fatalf("%d cases: %v", len(names), err)
 	}
-	passed, total, shown, waiting := map[string]int{}, map[string]int{}, map[string]bool{}, map[string]int{}
+	passed, total, waiting := map[string]int{}, map[string]int{}, map[string]int{}
+	shown, seen := map[string]bool{}, map[string]bool{} // classes whose text model a case shows, and whose projector
 	for _, name := range names {
 		c, err := conformance.OpenCase(tree, name)
 		if err != nil {
@@ -192,14 +201,18 @@ func TestCases(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		hf := class(t.Context(), src, c.Dir)
-		a, ok := arch.Lookup(hf)
-		if !ok {
-			waiting[hf]++
-			continue
-		}
-		shown[hf] = true
 		for _, run := range slices.Sorted(maps.Keys(c.Runs)) {
+			projector := slices.Contains(c.Runs[run], "--mmproj")
+			hf, a, ok := entry(t.Context(), src, c.Dir, projector)
+			if !ok {
+				waiting[hf]++
+				continue
+			}
+			if projector {
+				seen[hf] = true
+			} else {
+				shown[hf] = true
+			}
 			t.Run(c.Name+"/"+run, func(t *testing.T) {
 				skipped, err := testRun(t.Context(), c, run)
 				if skipped && err == nil {
@@ -218,5 +231,7 @@ func TestCases(t *testing.T) {
 	}
 	missing := slices.DeleteFunc(arch.ClassNames(), func(n string) bool { return shown[n] })
 	t.Logf("registered without a case: %s", strings.Join(missing, " "))
+	missing = slices.DeleteFunc(arch.ProjectorNames(), func(n string) bool { return seen[n] })
+	t.Logf("projectors without a case: %s", strings.Join(missing, " "))
 	t.Logf("%d classes that have cases are not registered", len(waiting))
 }

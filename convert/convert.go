@@ -34,6 +34,7 @@ type Options struct {
 	Dir        string        // the checkpoint's folder as the user named it, or the repo's id
 	Repo       string        // the repo's id where it comes from the Hub: names are taken from it, not from a folder
 	Type       arch.FileType // what matrices are stored as; empty: arch.Auto
+	Projector  bool          // the vision or audio part instead of the text model
 	VocabOnly  bool          // a file without tensors
 	ModelName  string        // general.name, whatever the card says
 	Metadata   []byte        // JSON object that overrides general.* (--metadata); nil: none
@@ -133,6 +134,9 @@ func (p *planner) configure(context.Context) error {
 	if p.o.DSpark && (p.o.NoMTP || p.o.MTPOnly) {
 		return &fault.Invalid{On: "options", Says: "the DSpark draft is taken alone, without a choice of prediction layers"}
 	}
+	if p.o.Projector && (p.o.VocabOnly || p.o.NoMTP || p.o.MTPOnly || p.o.DSpark || p.o.Dense) {
+		return &fault.Invalid{On: "options", Says: "a projector has neither a vocabulary nor prediction layers", Next: "leave --mmproj or the other option out"}
+	}
 	if p.o.Type == "" {
 		p.o.Type = arch.Auto
 	}
@@ -148,13 +152,15 @@ func (p *planner) configure(context.Context) error {
 	if p.m.HF, p.m.As, err = p.className(); err != nil {
 		return err
 	}
-	a, ok := arch.Lookup(p.m.HF)
+	a, ok := p.lookup()
 	if !ok {
 		return p.unknownClass()
 	}
-	merged, rope, err := cfg.Text()
-	if err != nil {
-		return err
+	merged, rope := cfg.Object, config.Object{}
+	if !p.o.Projector {
+		if merged, rope, err = cfg.Text(); err != nil {
+			return err
+		}
 	}
 	p.env = &arch.Env{
 		Arch: a, HF: p.m.HF, Config: merged, Root: cfg.Object, Rope: rope, File: cfg.Raw, AsIs: cfg.AsIs, Source: p.src, Dir: baseName(p.o.Dir),
@@ -164,16 +170,31 @@ func (p *planner) configure(context.Context) error {
 	return p.target()
 }
 
-// className is the class of the text model, or the one that the user wants it to be.
+func (p *planner) lookup() (*arch.Arch, bool) {
+	if p.o.Projector {
+		return arch.LookupProjector(p.m.HF)
+	}
+	return arch.Lookup(p.m.HF)
+}
+
+// className is the class of the text model or of the vision part, or the one that the user wants it to be.
 func (p *planner) className() (name string, as bool, err error) {
 	if p.o.As != "" {
 		return p.o.As, true, nil
 	}
-	name, err = p.config.Architecture()
+	if p.o.Projector {
+		name, err = p.config.ProjectorArchitecture()
+	} else {
+		name, err = p.config.Architecture()
+	}
 	return name, false, err
 }
 
 func (p *planner) unknownClass() error {
+	if p.o.Projector {
+		return &fault.Unsupported{On: p.m.HF, Says: "quern knows no vision or audio part of this class of models",
+			Next: "quern archs clip lists those that it converts; --as NAME converts a checkpoint as another class"}
+	}
 	if p.m.As {
 		return &fault.Unsupported{On: p.m.HF, Says: "quern knows no class of this name", Next: "quern archs lists them"}
 	}

@@ -26,6 +26,9 @@ func (p *planner) fileName(parts card.Parts) string {
 	switch {
 	case p.o.VocabOnly:
 		return parts.VocabFileName()
+	case p.o.Projector:
+		parts.SizeLabel = ""
+		return "mmproj-" + parts.FileName(label, false)
 	case p.o.MTPOnly:
 		parts.SizeLabel = ""
 		return "mtp-" + parts.FileName(label, false)

@@ -44,7 +44,7 @@ func (p *planner) metadata(context.Context) error {
 		}
 		all.add(early...)
 	}
-	all.add(gguf.KV{Key: "general.type", Value: "model"})
+	all.add(gguf.KV{Key: "general.type", Value: p.fileKind()})
 	general, err := p.general()
 	if err != nil {
 		return err
@@ -61,14 +61,24 @@ func (p *planner) metadata(context.Context) error {
 		}
 	}
 	all.add(gguf.KV{Key: "general.quantization_version", Value: quantizationVersion})
-	tokens, err := p.vocabulary()
-	if err != nil {
-		return err
+	if !p.o.Projector {
+		tokens, err := p.vocabulary()
+		if err != nil {
+			return err
+		}
+		all.add(tokens...)
 	}
-	all.add(tokens...)
 	p.m.Plan.Metadata = all.kvs
 	p.m.Config = p.build.Config
 	return nil
+}
+
+// fileKind is what general.type says.
+func (p *planner) fileKind() string {
+	if p.o.Projector {
+		return "mmproj"
+	}
+	return "model"
 }
 
 // vocabulary is the tokenizer's metadata, with what the family sets before and after it.

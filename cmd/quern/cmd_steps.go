@@ -80,6 +80,7 @@ func convertCommand() *cli.Command {
 			&cli.StringFlag{Name: "type", Value: "auto", Usage: "`TYPE`: auto, f32, f16, bf16, q8_0, tq1_0, tq2_0"},
 			outFlag(), dryRunFlag(), forceFlag(),
 			&cli.BoolFlag{Name: "vocab-only", Usage: "a file without tensors"},
+			&cli.BoolFlag{Name: "mmproj", Usage: "the vision or audio part, for llama.cpp's --mmproj, in place of the text model"},
 		}, loraFlags(), convertFlags(), splitFlags(), workFlags(), hubFlags()),
 		Action: action(0, 1, convertModel),
 	}
@@ -160,6 +161,7 @@ func archsCommand() *cli.Command {
 // archLine is a supported class: the "arch" result of --json.
 type archLine struct {
 	Class string `json:"class"`
+	Kind  string `json:"kind"` // text or projector
 	GGUF  string `json:"architecture"`
 	Note  string `json:"note,omitempty"`
 }
@@ -184,14 +186,20 @@ func listArchs(_ context.Context, c *cli.Context, o *output) error {
 	}
 	want := strings.ToLower(c.Args().First())
 	n := 0
-	for _, hf := range arch.ClassNames() {
-		a, _ := arch.Lookup(hf)
-		if want != "" && !strings.Contains(strings.ToLower(hf+" "+a.GGUF), want) {
-			continue
+	for _, kind := range []struct {
+		name   string
+		names  []string
+		lookup func(string) (*arch.Arch, bool)
+	}{{"text", arch.ClassNames(), arch.Lookup}, {"projector", arch.ProjectorNames(), arch.LookupProjector}} {
+		for _, hf := range kind.names {
+			a, _ := kind.lookup(hf)
+			if want != "" && !strings.Contains(strings.ToLower(hf+" "+a.GGUF), want) {
+				continue
+			}
+			n++
+			o.Emit(pipeline.Result{Type: "arch", Data: archLine{hf, kind.name, a.GGUF, a.Note}})
+			o.printf("%-50s %-10s %-20s %s\n", hf, kind.name, a.GGUF, a.Note)
 		}
-		n++
-		o.Emit(pipeline.Result{Type: "arch", Data: archLine{hf, a.GGUF, a.Note}})
-		o.printf("%-50s %-20s %s\n", hf, a.GGUF, a.Note)
 	}
 	if n == 0 {
 		return usagef("`quern archs` lists all", "no supported architecture is called %q", c.Args().First())

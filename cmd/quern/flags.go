@@ -102,7 +102,7 @@ func convertOptions(c *cli.Context) (convert.Options, error) {
 	o := convert.Options{
 		As: c.String("as"), Pre: c.String("pre"), ModelName: c.String("model-name"), Strict: c.Bool("strict"),
 		FP8AsQ8: c.Bool("fp8-as-q8"), FuseQKV: c.Bool("fuse-qkv"), FuseGateUp: c.Bool("fuse-gate-up-exps"), MTPOnly: c.Bool("mtp"), NoMTP: c.Bool("no-mtp"),
-		DSpark: c.Bool("dspark"), Dense: c.Bool("sentence-transformers-dense-modules"), VocabOnly: c.Bool("vocab-only"),
+		DSpark: c.Bool("dspark"), Dense: c.Bool("sentence-transformers-dense-modules"), VocabOnly: c.Bool("vocab-only"), Projector: c.Bool("mmproj"),
 	}
 	if o.MTPOnly && o.NoMTP {
 		return o, usagef("", "--mtp and --no-mtp exclude one another")

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"quern/convert/conformance"
 	"quern/convert/gguf"
 	"quern/hfclient/hubtest"
 	"quern/quantize/llamacpp"
@@ -40,7 +41,7 @@ func TestScript(t *testing.T) {
 		Dir:   "testdata/script",
 		Setup: setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits_, "hub": hubCommand, "pocket": unpackPocket, "lora": writeAdapter, "killed": killed, "interrupted": interrupted, "nan": spoil, "flip": flip, "absent": absent, "same": same,
+			"exits": exits_, "hub": hubCommand, "pocket": unpackPocket, "checkpoint": unpackCase, "lora": writeAdapter, "killed": killed, "interrupted": interrupted, "nan": spoil, "flip": flip, "absent": absent, "same": same,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "runtime" {
@@ -141,6 +142,17 @@ func unpackPocket(ts *testscript.TestScript, _ bool, args []string) {
 	src, err := pocket.FS()
 	ts.Check(err)
 	ts.Check(os.CopyFS(ts.MkAbs(args[0]), src))
+}
+
+// checkpoint CASE DIR writes the checkpoint of a recorded projector case into a folder.
+func unpackCase(ts *testscript.TestScript, _ bool, args []string) {
+	tree, err := conformance.OpenBundle("../../convert/testdata/projectors.tar.zst")
+	ts.Check(err)
+	c, err := conformance.OpenCase(tree, "convert/"+args[0])
+	ts.Check(err)
+	src, err := c.Checkpoint()
+	ts.Check(err)
+	ts.Check(os.CopyFS(ts.MkAbs(args[1]), src))
 }
 
 // killed AFTER PROGRAM ARGS... kills a program with SIGKILL that long after its start. It may have ended before.

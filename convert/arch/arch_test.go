@@ -37,12 +37,12 @@ func TestRegistry(t *testing.T) {
 		if tab.archs[a.GGUF] == nil {
 			t.Errorf("%s: no roles of this architecture", name)
 		}
-		if a.Keys == nil || a.Vocab == "" || a.Family == "" {
+		if a.Keys == nil || a.Vocab == "" && !a.Projector() || a.Family == "" {
 			t.Errorf("%s: no keys, vocabulary or family", name)
 		}
 		for _, list := range []Keys{a.Config, a.Early, a.Keys, a.VocabEarly, a.VocabLate} {
 			for _, k := range list {
-				if !k.let && !k.fail && k.do == nil && !tab.knownKey(k.Name) {
+				if !k.let && !k.fail && k.do == nil && !tab.knownKey(a.GGUF, k.Name) {
 					t.Errorf("%s: no metadata key %q", name, k.Name)
 				}
 			}

@@ -77,6 +77,11 @@ func (b *Build) Floats(v view.Tensor) ([]float32, error) { return view.Floats(b.
 // New prepares a conversion: it takes over entries by configuration, applies Config steps, counts blocks and renames.
 func New(ctx context.Context, e *Env) (*Build, error) {
 	b := &Build{Env: e, ctx: ctx, dropped: map[string]bool{}, used: map[string]bool{}, taken: map[string]string{}, Scratch: map[string]any{}}
+	if e.Arch.Projector() {
+		if err := b.Env.towers(); err != nil {
+			return nil, err
+		}
+	}
 	for range len(entries) { // each entry hands over at most once
 		if err := b.configure(); err != nil {
 			return nil, err
@@ -186,7 +191,7 @@ func (b *Build) Convert() error {
 			b.drop(it.Source, "computed at run time")
 			continue
 		}
-		it.Block = blockOf(it.Name)
+		it.From, it.Block = it.Name, blockOf(it.Name)
 		if err := b.through(b.Env.Arch.Tensors, it); err != nil {
 			return err
 		}
@@ -252,7 +257,7 @@ func (b *Build) generate() error {
 			return err
 		}
 		for _, it := range items {
-			it.Block = blockOf(it.Name)
+			it.From, it.Block = it.Name, blockOf(it.Name)
 			if err := b.through(b.Env.Arch.Tensors, it); err != nil {
 				return err
 			}

@@ -29,6 +29,9 @@ var mainRoles = []string{"attn_q", "attn_k", "attn_v", "attn_qkv", "attn_out", "
 
 // Check compares the outputs with the metadata. Errors are *fault.Invalid.
 func (b *Build) Check(kvs []gguf.KV) error {
+	if b.Env.Arch.Projector() {
+		return nil
+	}
 	d := dimensions{keys: map[string]any{}, arch: b.GGUF}
 	for _, kv := range kvs {
 		d.keys[kv.Key] = kv.Value

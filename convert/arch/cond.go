@@ -211,3 +211,11 @@ func Equal(x Expr, others ...Expr) Expr {
 		return true, err
 	}}
 }
+
+// Positive holds for a number above 0.
+func Positive(x Expr) Expr {
+	return &expr{x.String() + " > 0", func(e *Env) (any, error) {
+		n, err := e.Float(x)
+		return n > 0, err
+	}}
+}

@@ -51,6 +51,13 @@
 // written, where it is absent or null), CfgOr (default where absent), Else (default where null), Or (where false), In, Rope, Mul,
 // FloorDiv, HeadDim, LayersOf, Choose, Fn ... Integers stay integers, floats floats.
 //
+// # Projectors
+//
+// The vision or audio part of a checkpoint is an entry of its own in a file clip_<family>.go: Base is visionTower, audioTower or
+// bothTowers, which have the general keys and are GGUF's "clip". Expressions see the tower's part of the configuration (Cfg is the
+// vision tower's, or else the audio tower's; OfRoot, OfVision, OfAudio, OfProcessor ask elsewhere); Let and LetAudio change it.
+// Names usually begin with Only(...) and end with ProjectorRest; Force ends with PatchTypes. Key names go without "clip.".
+//
 // # Order
 //
 // Generated tensors (Extra) come first, then the checkpoint's by file and name; joined ones where their last member arrives.

@@ -46,6 +46,11 @@ type Env struct {
 	// Original is the repository that the checkpoint was made from, "" where its card names none; for refusals only.
 	Original func() string
 
+	// Of projectors: Config is the part of the configuration that is the vision tower's, else the audio tower's.
+	part      part
+	audio     config.Object // the audio tower's where Config is the vision tower's
+	processor config.Object // how pictures and sound are prepared: preprocessor_config.json, processor_config.json over it
+
 	block int64 // number of the block that a rule works on
 }
 

@@ -74,9 +74,10 @@ var keepF32 = []string{
 // ternaryF16 are the roles that a ternary file keeps in F16. Source: the same function.
 var ternaryF16 = []string{"token_embd", "per_layer_token_embd", "output", "altup_router", "laurel_l", "laurel_r"}
 
-// Force is a family's own decision on the type of the tensors whose GGUF name matches.
+// Force is a family's own decision on the type of tensors, by their GGUF names or by those that Names left them.
 type Force struct {
-	Match  Pattern
+	Match  Pattern // on the GGUF name; empty: any
+	From   Pattern // on the name that rules began with; empty: any
 	If     Expr
 	Type   gguf.Type
 	Follow bool // as the file's type says, even where the role would stay F32
@@ -93,7 +94,7 @@ func (b *Build) outputType(it Item) (gguf.Type, error) {
 		if err != nil {
 			return 0, err
 		}
-		if !ok || !f.Match.Match(name) {
+		if !ok || f.Match != "" && !f.Match.Match(name) || f.From != "" && !f.From.Match(it.From) {
 			continue
 		}
 		if f.Follow {

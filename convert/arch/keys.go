@@ -16,9 +16,10 @@ type Key struct {
 	Value Expr
 	If    Expr // nil: always
 
-	let  bool // Value replaces the configuration's key Name, for the steps that follow
-	fail bool // Name is the reason of a refusal
-	do   func(*Meta) error
+	audio bool // of let: the audio tower's part is meant
+	let   bool // Value replaces the configuration's key Name, for the steps that follow
+	fail  bool // Name is the reason of a refusal
+	do    func(*Meta) error
 }
 
 // Keys is metadata in order. Setting a key again keeps its first place, as in the reference.
@@ -133,7 +134,11 @@ func (m *Meta) step(k Key) error {
 	if err != nil {
 		return err
 	}
-	if k.let {
+	switch {
+	case k.let && k.audio:
+		m.Env = m.Env.withAudio(k.Name, v)
+		return nil
+	case k.let:
 		m.Env = m.Env.with(k.Name, v)
 		return nil
 	}
@@ -162,8 +167,10 @@ func (m *metadata) set(arch, name string, v any) error {
 			full, kind, ok = arch+"."+name, t.keys["{arch}.{dense}"+end], true
 		}
 	}
-	if k, mine := t.keys["{arch}."+name]; mine {
-		full, kind, ok = arch+"."+name, k, true
+	for _, prefix := range []string{"{arch}.", arch + "."} {
+		if k, mine := t.keys[prefix+name]; mine {
+			full, kind, ok = arch+"."+name, k, true
+		}
 	}
 	if !ok {
 		return fmt.Errorf("no metadata key %q is known", name)
@@ -190,8 +197,9 @@ func (m *metadata) put(key string, value any) {
 }
 
 // knownKey tells whether the tables know a key's name; rules are checked with it when they are registered.
-func (t *tables) knownKey(name string) bool {
+func (t *tables) knownKey(arch, name string) bool {
 	_, whole := t.keys[name]
 	_, mine := t.keys["{arch}."+name]
-	return whole || mine || strings.HasSuffix(name, "_feat_in") || strings.HasSuffix(name, "_feat_out")
+	_, own := t.keys[arch+"."+name]
+	return whole || mine || own || strings.HasSuffix(name, "_feat_in") || strings.HasSuffix(name, "_feat_out")
 }

@@ -63,7 +63,7 @@ func (n *Names) find(name string) (*role, string, bool) {
 	if r, ok := n.byName[name]; ok && !strings.Contains(name, "#") {
 		return r, r.gguf, true
 	}
-	for at, num := range numbers(name) {
+	for at, num := range digitRuns(name) {
 		block, err := strconv.ParseInt(num, 10, 64)
 		if err != nil || block >= n.blocks || strconv.FormatInt(block, 10) != num {
 			continue
@@ -73,6 +73,20 @@ func (n *Names) find(name string) (*role, string, bool) {
 		}
 	}
 	return nil, "", false
+}
+
+// digitRuns yields the numbers in a name with their places: those of blocks, which are parts of their own, and those at the
+// end of a word, as in linear_1.
+func digitRuns(name string) func(yield func(int, string) bool) {
+	return func(yield func(int, string) bool) {
+		for at := 0; at < len(name); at++ {
+			n := digits(name[at:])
+			if n > 0 && !yield(at, name[at:at+n]) {
+				return
+			}
+			at += n
+		}
+	}
 }
 
 // numbers yields the parts of a dotted name that are all digits, with their places.

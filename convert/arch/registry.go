@@ -3,6 +3,7 @@ package arch
 import (
 	"fmt"
 	"io"
+	"maps"
 	"path"
 	"runtime"
 	"slices"
@@ -20,6 +21,9 @@ type Arch struct {
 	GGUF   string   // general.architecture, which also names the set of roles in tables/roles.txt
 	Family string   // name of the file that declares it, without .go; set by Register
 	Note   string   // what a user should know, such as why the reference cannot convert it; shown by `quern archs`
+
+	Vision Expr // of a projector: where the vision tower's part of the configuration is; nil: as in most
+	Audio  Expr // and the audio tower's
 
 	Config  Keys       // Let and Fail steps that come before everything else
 	Switch  []Case     // other entries that take over, by the configuration
@@ -81,7 +85,10 @@ type Generate struct {
 }
 
 // registry is filled while the package is initialised and never changes afterwards.
-var registry = map[string]*Arch{}
+var (
+	registry   = map[string]*Arch{} // of text models
+	projectors = map[string]*Arch{} // of their vision and audio parts
+)
 
 // Register completes an entry from its base and makes it known under its class names. A name that is registered twice, or
 // a role, key or pattern that the tables do not know, is a mistake in the source: TestRegistry finds it.
@@ -92,11 +99,15 @@ func Register(a Arch) *Arch {
 	if _, file, _, ok := runtime.Caller(1); ok {
 		a.Family = strings.TrimSuffix(path.Base(file), ".go")
 	}
+	names := registry
+	if a.Projector() {
+		names = projectors
+	}
 	for _, name := range a.HF {
-		if registry[name] != nil {
+		if names[name] != nil {
 			duplicates = append(duplicates, name)
 		}
-		registry[name] = &a
+		names[name] = &a
 	}
 	entries = append(entries, &a)
 	return &a
@@ -111,6 +122,8 @@ var (
 func inherit(a Arch, base *Arch) Arch {
 	or(&a.GGUF, base.GGUF)
 	or(&a.Blocks, base.Blocks)
+	or(&a.Vision, base.Vision)
+	or(&a.Audio, base.Audio)
 	or(&a.NextN, base.NextN)
 	or(&a.Vocab, base.Vocab)
 	or(&a.VocabFrom, base.VocabFrom)
@@ -158,15 +171,10 @@ func Lookup(hf string) (*Arch, bool) {
 	return a, ok
 }
 
-// ClassNames lists every registered class name, sorted.
-func ClassNames() []string {
-	names := make([]string, 0, len(registry))
-	for n := range registry {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	return names
-}
+// ClassNames lists every registered class name of text models, sorted.
+func ClassNames() []string { return sortedNames(registry) }
+
+func sortedNames(m map[string]*Arch) []string { return slices.Sorted(maps.Keys(m)) }
 
 // Find gives the entries whose class name or GGUF name is name.
 func Find(name string) []*Arch {
@@ -196,11 +204,13 @@ func (a *Arch) WriteRules(w io.Writer) error {
 	}
 	section(&s, "tensors", a.Tensors)
 	for _, f := range a.Force {
-		fmt.Fprintf(&s, "  type    %s: %s\n", f.Match, f.typeText())
+		fmt.Fprintf(&s, "  type    %s\n", f)
 	}
 	section(&s, "early", a.Early)
 	section(&s, "keys", a.Keys)
-	fmt.Fprintf(&s, "  vocab   %s\n", a.Vocab)
+	if a.Vocab != "" {
+		fmt.Fprintf(&s, "  vocab   %s\n", a.Vocab)
+	}
 	for _, c := range a.VocabCases {
 		fmt.Fprintf(&s, "  vocab   %s if %s\n", c.Kind, c.If)
 	}
@@ -209,11 +219,22 @@ func (a *Arch) WriteRules(w io.Writer) error {
 	return err
 }
 
-func (f Force) typeText() string {
+// String is the decision as `quern archs --rules` prints it.
+func (f Force) String() string {
+	s := f.Type.String()
 	if f.Follow {
-		return "the file's"
+		s = "the file's"
 	}
-	return f.Type.String()
+	if f.Match != "" {
+		s = string(f.Match) + ": " + s
+	}
+	if f.From != "" {
+		s = "from " + string(f.From) + ": " + s
+	}
+	if f.If != nil {
+		s += "   if " + f.If.String()
+	}
+	return s
 }
 
 func section[T fmt.Stringer](s *strings.Builder, name string, steps []T) {

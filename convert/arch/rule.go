@@ -15,7 +15,8 @@ type Item struct {
 	Name   string      // the checkpoint's at first, GGUF's at the end
 	View   view.Tensor // what it holds
 	Source string      // name of the tensor of the checkpoint that it came with; empty for a generated one
-	Block  int64       // the first number in the name that the rules began with, or -1
+	From   string      // Name when Tensors began
+	Block  int64       // the first number in From, or -1
 	Final  bool        // Name is what is written, whether the architecture has such a role or not
 
 	FP8    bool       // the checkpoint stores it in eight-bit floats

@@ -91,6 +91,7 @@ type State struct {
 // Artifact is one output, which may be split into several files.
 type Artifact struct {
 	Type    string         // Q4_K_M, BF16, ...
+	Mmproj  bool           // it is the vision or audio part, which is loaded beside a text model
 	Path    string         // of the only file, or of the first part
 	Paths   []string       // of all parts
 	Copies  []Ref          // for each tensor of all parts, the tensor of the GGUF source that passes unchanged; nil otherwise

@@ -141,7 +141,7 @@ func converted(ctx context.Context, s *job.State, ft arch.FileType) (*job.Artifa
 		}
 		s.Close = append(s.Close, m.Close)
 	}
-	a := &job.Artifact{Type: m.Type.Label(), Model: m}
+	a := &job.Artifact{Type: m.Type.Label(), Model: m, Mmproj: m.Arch.Projector()}
 	parts, err := m.Plan.Split(s.Split)
 	if err != nil {
 		return nil, err
@@ -168,7 +168,11 @@ func place(s *job.State) error {
 	for _, a := range s.Files {
 		a.Path = s.Out
 		if !isFile(s.Out) {
-			a.Path = filepath.Join(outFolder(s), baseName(s)+"-"+a.Type+s.Label+".gguf")
+			name := baseName(s) + "-" + a.Type + s.Label + ".gguf"
+			if a.Mmproj {
+				name = "mmproj-" + name
+			}
+			a.Path = filepath.Join(outFolder(s), name)
 		}
 		a.Paths = []string{a.Path}
 		if n := len(a.Plans); n > 1 {
