@@ -86,6 +86,10 @@ func options(c *conformance.Case, src fs.FS, args []string) (o convert.Options, 
 			o.DSpark = true
 		case "--sentence-transformers-dense-modules":
 			o.Dense = true
+		case "--mistral-format":
+			o.Mistral = true
+		case "--disable-mistral-community-chat-template":
+			o.OwnTemplate = true
 		case "--no-lazy": // memory of the reference, not its answer
 		default:
 			return o, false, nil
@@ -98,6 +102,15 @@ func options(c *conformance.Case, src fs.FS, args []string) (o convert.Options, 
 // entry is the class name that decides a run's family, and the entry where it is registered. A few checkpoints have no
 // config.json.
 func entry(ctx context.Context, src fs.FS, dir string, projector bool) (name string, a *arch.Arch, ok bool) {
+	if _, err := fs.Stat(src, "params.json"); err == nil { // Mistral's own layout has no class
+		m, err := convert.Open(ctx, src, convert.Options{Dir: dir, Mistral: true, Projector: projector})
+		if err != nil {
+			a, ok = arch.Lookup("MistralForCausalLM")
+			return "", a, ok
+		}
+		defer m.Close()
+		return m.HF, m.Arch, true
+	}
 	cfg, err := config.Load(src, dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		m, err := convert.Open(ctx, src, convert.Options{Dir: dir, Projector: projector})

@@ -31,26 +31,28 @@ import (
 
 // Options are the user's choices; the zero value is the reference's default.
 type Options struct {
-	Dir        string        // the checkpoint's folder as the user named it, or the repo's id
-	Repo       string        // the repo's id where it comes from the Hub: names are taken from it, not from a folder
-	Type       arch.FileType // what matrices are stored as; empty: arch.Auto
-	Projector  bool          // the vision or audio part instead of the text model
-	VocabOnly  bool          // a file without tensors
-	ModelName  string        // general.name, whatever the card says
-	Metadata   []byte        // JSON object that overrides general.* (--metadata); nil: none
-	As         string        // class name to convert as, whatever config.json says
-	Strict     bool          // a broken model card fails the conversion, as in the reference
-	Pre        string        // name of the pre-tokenizer; empty: identified
-	Prover     vocab.Prover  // encodes with llama.cpp's own vocabulary; nil: a structural match stays unproven
-	FuseQKV    bool          // one tensor for query, key and value
-	FP8AsQ8    bool          // what is stored in eight-bit floats as Q8_0, whatever Type says
-	FuseGateUp bool          // one tensor for the experts' gate and up
-	NoMTP      bool          // leave the multi-token prediction layers out
-	MTPOnly    bool          // those alone
-	DSpark     bool          // only the DSpark draft of a checkpoint that carries one
-	Dense      bool          // sentence-transformers' dense modules too
-	Target     fs.FS         // the model that a draft was made for; nil: none
-	TargetDir  string
+	Dir         string        // the checkpoint's folder as the user named it, or the repo's id
+	Repo        string        // the repo's id where it comes from the Hub: names are taken from it, not from a folder
+	Type        arch.FileType // what matrices are stored as; empty: arch.Auto
+	Projector   bool          // the vision or audio part instead of the text model
+	VocabOnly   bool          // a file without tensors
+	ModelName   string        // general.name, whatever the card says
+	Metadata    []byte        // JSON object that overrides general.* (--metadata); nil: none
+	As          string        // class name to convert as, whatever config.json says
+	Strict      bool          // a broken model card fails the conversion, as in the reference
+	Pre         string        // name of the pre-tokenizer; empty: identified
+	Prover      vocab.Prover  // encodes with llama.cpp's own vocabulary; nil: a structural match stays unproven
+	FuseQKV     bool          // one tensor for query, key and value
+	FP8AsQ8     bool          // what is stored in eight-bit floats as Q8_0, whatever Type says
+	FuseGateUp  bool          // one tensor for the experts' gate and up
+	NoMTP       bool          // leave the multi-token prediction layers out
+	MTPOnly     bool          // those alone
+	DSpark      bool          // only the DSpark draft of a checkpoint that carries one
+	Dense       bool          // sentence-transformers' dense modules too
+	Mistral     bool          // read Mistral's own layout (params.json) though the checkpoint has config.json too
+	OwnTemplate bool          // Mistral's own layout: no chat template that the checkpoint does not have
+	Target      fs.FS         // the model that a draft was made for; nil: none
+	TargetDir   string
 }
 
 // Model is a converted checkpoint before any weight is read.
@@ -110,6 +112,7 @@ type planner struct {
 	build  *arch.Build
 	vocab  *vocab.Vocab // once it is read
 
+	mistral bool          // the checkpoint is read in Mistral's own layout
 	tensors []view.Tensor // once the headers are read
 }
 
@@ -149,12 +152,9 @@ func (p *planner) configure(context.Context) error {
 	}
 	p.config = cfg
 	p.m.Warnings = append(p.m.Warnings, cfg.Warnings...)
-	if p.m.HF, p.m.As, err = p.className(); err != nil {
+	a, err := p.entry()
+	if err != nil {
 		return err
-	}
-	a, ok := p.lookup()
-	if !ok {
-		return p.unknownClass()
 	}
 	merged, rope := cfg.Object, config.Object{}
 	if !p.o.Projector {
@@ -168,6 +168,26 @@ func (p *planner) configure(context.Context) error {
 	}
 	p.env.Vocabulary = p.readVocabulary
 	return p.target()
+}
+
+// entry chooses the rules.
+func (p *planner) entry() (*arch.Arch, error) {
+	if p.mistral {
+		if p.m.HF = paramsFile; p.o.Projector {
+			return nil, &fault.Unsupported{On: paramsFile, Says: "the vision part of a checkpoint in Mistral's own layout is not read",
+				Next: "convert it from Hugging Face's layout of the same model"}
+		}
+		return arch.MistralFormat(p.config.Object), nil
+	}
+	var err error
+	if p.m.HF, p.m.As, err = p.className(); err != nil {
+		return nil, err
+	}
+	a, ok := p.lookup()
+	if !ok {
+		return nil, p.unknownClass()
+	}
+	return a, nil
 }
 
 func (p *planner) lookup() (*arch.Arch, bool) {
@@ -230,7 +250,6 @@ func (p *planner) convertTensors(ctx context.Context) error {
 	}
 	p.m.Params = countPairs(p.build.Outputs)
 	p.m.Mapped, p.m.Dropped = p.build.Mapped(), p.build.Dropped
-	p.m.Warnings = append(p.m.Warnings, p.build.Warnings...)
 	return nil
 }
 

@@ -55,6 +55,7 @@ func (p *planner) metadata(context.Context) error {
 		return err
 	}
 	all.add(keys...)
+	p.m.Warnings = append(p.m.Warnings, p.build.Warnings...)
 	if !p.o.VocabOnly {
 		if err := p.build.Check(keys); err != nil {
 			return err
@@ -116,7 +117,7 @@ func (p *planner) readVocabulary() (*vocab.Vocab, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := vocab.Input{Config: p.build.Config, Root: root, Arch: p.build.GGUF, Pre: p.o.Pre, Prover: p.o.Prover}
+	in := vocab.Input{Config: p.build.Config, Root: root, Arch: p.build.GGUF, Pre: p.o.Pre, Prover: p.o.Prover, OwnTemplate: p.o.OwnTemplate}
 	if a.VocabInput != nil {
 		if err := a.VocabInput(p.build.Env, &in); err != nil {
 			return nil, err

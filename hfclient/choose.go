@@ -37,7 +37,8 @@ func (c Choice) Files() []File {
 
 // Want widens a choice.
 type Want struct {
-	Pickle bool // take PyTorch files if there are no safetensors
+	Pickle  bool // take PyTorch files if there are no safetensors
+	Mistral bool // take Mistral's own layout though the repo has the other too
 }
 
 // maxIndex bounds an index of shards; that of a model of 100,000 tensors takes 10 MB.
@@ -79,7 +80,7 @@ func Choose(r *Revision, want Want, read func(File) ([]byte, error)) (Choice, er
 	}
 	var c Choice
 	for _, p := range weightPlans {
-		if _, ok := byPath[p.with]; p.with != "" && !ok || p.pickle && !want.Pickle {
+		if _, ok := byPath[p.with]; p.with != "" && !ok || p.pickle && !want.Pickle || want.Mistral && p.format == Safetensors {
 			continue
 		}
 		names, err := weightNames(r, byPath, p.index, p.single, read)

@@ -272,6 +272,7 @@ func TestChoose(t *testing.T) {
 		{name: "consolidated without params", files: map[string][]byte{"consolidated.safetensors": nil}, err: ErrNoWeights},
 		{name: "adapter", files: map[string][]byte{"adapter_model.safetensors": nil, "adapter_config.json": nil}, format: Adapter, picked: "adapter_model.safetensors"},
 		{name: "PyTorch not asked for", files: map[string][]byte{"pytorch_model.bin": nil}, err: ErrNoWeights, says: "PyTorch"},
+		{name: "consolidated asked for", files: map[string][]byte{"consolidated.safetensors": nil, "params.json": nil, "model.safetensors": nil}, want: Want{Mistral: true}, format: Consolidated, picked: "consolidated.safetensors"},
 		{name: "PyTorch asked for", files: map[string][]byte{"pytorch_model.bin": nil}, want: Want{Pickle: true}, format: Pickle, picked: "pytorch_model.bin"},
 		{name: "PyTorch index", files: map[string][]byte{"pytorch_model.bin.index.json": index("x.bin"), "x.bin": nil}, want: Want{Pickle: true}, format: Pickle, picked: "x.bin"},
 		{name: "pth", files: map[string][]byte{"consolidated.00.pth": nil, "consolidated.01.pth": nil, "params.json": nil}, want: Want{Pickle: true}, format: Pickle, picked: "consolidated.00.pth consolidated.01.pth"},

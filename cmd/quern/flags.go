@@ -69,6 +69,8 @@ func convertFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "mtp", Usage: "the multi-token prediction layers alone", Category: cat},
 		&cli.BoolFlag{Name: "no-mtp", Usage: "leave the multi-token prediction layers out", Category: cat},
 		&cli.BoolFlag{Name: "dspark", Usage: "the DSpark draft of the checkpoint alone", Category: cat},
+		&cli.BoolFlag{Name: "mistral-format", Usage: "read Mistral's own layout (params.json, consolidated*.safetensors) though there is a config.json", Category: cat},
+		&cli.BoolFlag{Name: "disable-mistral-community-chat-template", Usage: "of that layout: no chat template that the checkpoint does not have", Category: cat},
 		&cli.StringFlag{Name: "target-model-dir", Usage: "`DIR` of the model that a draft was made for", Category: cat},
 		&cli.BoolFlag{Name: "sentence-transformers-dense-modules", Usage: "take the dense modules too", Category: cat},
 	}
@@ -103,6 +105,7 @@ func convertOptions(c *cli.Context) (convert.Options, error) {
 		As: c.String("as"), Pre: c.String("pre"), ModelName: c.String("model-name"), Strict: c.Bool("strict"),
 		FP8AsQ8: c.Bool("fp8-as-q8"), FuseQKV: c.Bool("fuse-qkv"), FuseGateUp: c.Bool("fuse-gate-up-exps"), MTPOnly: c.Bool("mtp"), NoMTP: c.Bool("no-mtp"),
 		DSpark: c.Bool("dspark"), Dense: c.Bool("sentence-transformers-dense-modules"), VocabOnly: c.Bool("vocab-only"), Projector: c.Bool("mmproj"),
+		Mistral: c.Bool("mistral-format"), OwnTemplate: c.Bool("disable-mistral-community-chat-template"),
 	}
 	if o.MTPOnly && o.NoMTP {
 		return o, usagef("", "--mtp and --no-mtp exclude one another")

@@ -6,6 +6,7 @@ import (
 
 	"quern/convert/config"
 	"quern/convert/dequant"
+	"quern/convert/fault"
 )
 
 // Checkpoints whose weights are stored quantized. Behind Names and before everything else they become float32 views, or outputs
@@ -25,7 +26,11 @@ func (e *Env) quantized() (quantization, error) {
 	q := quantization{}
 	stated, _ := e.Config.Object("quantization_config")
 	q.config = stated
-	if mistral, ok := e.Config.Object("quantization"); ok && mistral["qformat_weight"] == "fp8_e4m3" { // Mistral's own layout
+	if own, _ := e.Config.Object("quantization"); own.Has("qformat_weight") { // Mistral's own layout
+		if own["qformat_weight"] != "fp8_e4m3" {
+			return q, &fault.Unsupported{On: "params.json: quantization", Says: "weights in the format " + show(own["qformat_weight"]) + " are not read; fp8_e4m3 is",
+				Next: "convert the checkpoint that it was made from"}
+		}
 		q.config = config.Object{"quant_method": "fp8"}
 		stated = q.config
 	}

@@ -135,6 +135,24 @@ def llama():
     LlamaModel.modify_tensors = modify
 
 
+def mixtral():
+    from conversion import mistral
+
+    class Mixtral(mistral.MistralModel):  # the dense models' class knows the experts under their other names
+        model_arch = mistral.MistralModel.model_arch
+
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.hparams["num_local_experts"] = self.hparams["moe"]["num_experts"]
+            self.hparams["num_experts_per_tok"] = self.hparams["moe"]["num_experts_per_tok"]
+
+        def modify_tensors(self, data, name, bid):
+            if ".feed_forward.experts." in name:
+                name = "model." + name.replace("feed_forward", "block_sparse_moe")
+            yield from super().modify_tensors(data, name, bid)
+    mistral.MistralMoeModel = Mixtral
+
+
 def load_mended():
     load_plain()
     import gguf
@@ -147,6 +165,7 @@ def load_mended():
     modern_bert()
     mpt()
     llama()
+    mixtral()
 
 
 casegen.load_reference = load_mended

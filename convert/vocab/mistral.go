@@ -152,6 +152,7 @@ func (b *builder) mistralRest(texts []string, scores any, types []int32, version
 	switch {
 	case native && found:
 		b.kv.set(keyTemplate, text)
+	case native && b.in.OwnTemplate:
 	case version == "v1":
 		b.kv.set(keyTemplate, "mistral-v1") // names of templates that llama.cpp has built in
 	case version == "v3", version == "v7":

@@ -44,6 +44,8 @@ type Input struct {
 	Controls []string  // tokens of a byte-level vocabulary that are control tokens whatever their flags say
 	Codec    []string  // control tokens behind the vocabulary (QwenTTS), or in its last rows (PocketTTS)
 
+	OwnTemplate bool // of Mistral's own layout: no chat template that the checkpoint does not have
+
 	Pre    string // name of the pre-tokenizer as the user gave it; empty: identified
 	Prover Prover // encodes with llama.cpp's own vocabulary; nil: a structural match stays unproven
 }

@@ -65,7 +65,7 @@ func openHub(ctx context.Context, s *job.State) error {
 	src.Repo, src.Revision, src.Commit = repo, rev, s.Pinned.Commit
 	s.Remote = s.Hub.FS(ctx, s.Pinned)
 	src.FS = source.NewSwitch(s.Remote)
-	if s.Pull, err = s.Hub.PlanPull(ctx, hfclient.Request{At: s.Pinned, Want: hfclient.Want{Pickle: s.Adapter}}); err != nil {
+	if s.Pull, err = s.Hub.PlanPull(ctx, hfclient.Request{At: s.Pinned, Want: hfclient.Want{Pickle: s.Adapter, Mistral: s.Convert.Mistral}}); err != nil {
 		if names := publishedOnHub(s.Pinned); len(names) > 0 && len(names) <= maxPublished && s.Make == job.Recommended && noCheckpoint(err) {
 			return rankPublished(ctx, s, names)
 		}
