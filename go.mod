@@ -15,6 +15,7 @@ require (
 	github.com/x448/float16 v0.8.4 // half precision
 	github.com/xrash/smetrics v0.0.0-20250705151800-55b8f293f342 // the nearest known name in hints
 	go.yaml.in/yaml/v4 v4.0.0 // front matter of model cards
+	golang.org/x/perf v0.0.0-20260908200009-22c9c6c9d4da // significance of differences between benchmarks
 	golang.org/x/sync v0.25.0 // groups of goroutines
 	golang.org/x/sys v0.50.0 // preallocation, locks, limits
 	golang.org/x/term v0.48.0 // is it a terminal
@@ -30,7 +31,10 @@ require (
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
 )
 
+
+
 require (
+	github.com/aclements/go-moremath v0.0.0-20210112150236-f10218a38794 // indirect
 	github.com/cpuguy83/go-md2man/v2 v2.0.7 // indirect
 	github.com/go-ole/go-ole v1.2.6 // indirect
 	github.com/jupiterrider/ffi v0.7.0 // indirect

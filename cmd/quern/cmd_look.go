@@ -117,16 +117,3 @@ func verify(ctx context.Context, c *cli.Context, o *output) error {
 	}
 	return first
 }
-
-func recordsCommand() *cli.Command {
-	return &cli.Command{
-		Name: "records", Category: groupLook, Usage: "what was measured on this machine",
-		Subcommands: []*cli.Command{
-			{Name: "list", Usage: "one line each", Action: action(0, 0, listRecords)},
-			{Name: "show", ArgsUsage: "ID", Usage: "all of one record as JSON", Action: action(1, 1, showRecord)},
-			{Name: "export", Usage: "all records", Flags: []cli.Flag{
-				&cli.StringFlag{Name: "format", Value: "jsonl", Usage: "`FORM`: jsonl, or bench, which benchstat reads"},
-			}, Action: action(0, 0, exportRecords)},
-		},
-	}
-}

@@ -18,6 +18,7 @@ func prepareCommand() *cli.Command {
 		outFlag(), dryRunFlag(), forceFlag(),
 		&cli.BoolFlag{Name: "no-smoke", Usage: "do not try whether the files work"},
 		&cli.BoolFlag{Name: "no-bench", Usage: "do not measure how fast they are"},
+		&cli.DurationFlag{Name: "bench-time", Value: benchTime, Usage: "measure speed for `TIME` at most"},
 	}
 	return &cli.Command{
 		Name: "prepare", Category: groupMain, ArgsUsage: "MODEL | --lora ADAPTER", Usage: "the whole job: plan, download, build in one pass, try, measure, write down",
@@ -56,7 +57,7 @@ func ask(c *cli.Context, s *job.State) (err error) {
 		return err
 	}
 	s.Types, s.For = types(c.StringSlice("quant")), c.String("for")
-	s.NoSmoke, s.NoBench, s.Force = c.Bool("no-smoke"), c.Bool("no-bench"), c.Bool("force")
+	s.NoSmoke, s.NoBench, s.Force, s.BenchTime = c.Bool("no-smoke"), c.Bool("no-bench"), c.Bool("force"), c.Duration("bench-time")
 	return nil
 }
 

@@ -2,11 +2,15 @@ package main
 
 import (
 	"context"
+	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 
 	"quern/pipeline"
+	"quern/stages/bench"
 	"quern/stages/plan"
 	"quern/stages/record"
 
@@ -19,6 +23,20 @@ type noRecordError struct{ id string }
 func (e *noRecordError) Error() string        { return fmt.Sprintf("no record has the id %q", e.id) }
 func (e *noRecordError) Hint() string         { return "`quern records list` shows the ids" }
 func (e *noRecordError) Is(target error) bool { return target == fs.ErrNotExist }
+
+func recordsCommand() *cli.Command {
+	return &cli.Command{
+		Name: "records", Category: groupLook, Usage: "what was measured on this machine",
+		Subcommands: []*cli.Command{
+			{Name: "list", Usage: "one line each", Action: action(0, 0, listRecords)},
+			{Name: "show", ArgsUsage: "ID", Usage: "all of one record as JSON", Action: action(1, 1, showRecord)},
+			{Name: "compare", ArgsUsage: "ID ID", Usage: "the second against the first, with what is noise marked", Action: action(2, 2, compareRecords)},
+			{Name: "export", Usage: "all records", Flags: []cli.Flag{
+				&cli.StringFlag{Name: "format", Value: "jsonl", Usage: "`FORM`: jsonl, csv, or bench, which benchstat reads"},
+			}, Action: action(0, 0, exportRecords)},
+		},
+	}
+}
 
 func records(o *output) ([]record.Record, error) {
 	rs, damaged, err := record.List()
@@ -35,9 +53,28 @@ func listRecords(_ context.Context, _ *cli.Context, o *output) error {
 	}
 	for _, r := range rs {
 		o.Emit(pipeline.Result{Type: "record", Data: r})
-		o.printf("%s  %s  %-30s %-8s %10s  %s\n", r.ID, r.When.Format("2006-01-02 15:04"), r.Model, r.Type, plan.Size(r.Bytes), r.Machine)
+		o.printf("%-14s %s  %-8s %-28s %-8s %10s  %s\n", r.ID, r.When.Format("2006-01-02 15:04"), orElse(r.Command, "-"), r.Model, r.Type, plan.Size(r.Bytes), headline(r))
 	}
 	return nil
+}
+
+// headline is the figures of a record that people compare.
+func headline(r record.Record) string {
+	var parts []string
+	if r.Bench != nil {
+		for _, t := range r.Bench.Results {
+			if t.Depth == 0 {
+				parts = append(parts, t.Summary())
+			}
+		}
+	}
+	if r.Quality != nil {
+		parts = append(parts, fmt.Sprintf("agrees on %.1f %%", 100*r.Quality.SameTop))
+	}
+	if r.Tuned != nil {
+		parts = append(parts, fmt.Sprintf("x%.2f by tuning", r.Tuned.Gain))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func showRecord(_ context.Context, c *cli.Context, o *output) error {
@@ -45,19 +82,17 @@ func showRecord(_ context.Context, c *cli.Context, o *output) error {
 	if err != nil {
 		return err
 	}
-	for _, r := range rs {
-		if r.ID != c.Args().First() {
-			continue
-		}
-		o.Emit(pipeline.Result{Type: "record", Data: r})
-		b, err := json.MarshalIndent(r, "", " ")
-		if err != nil {
-			return err
-		}
-		o.printf("%s\n", b)
-		return nil
+	r, err := findRecord(rs, c.Args().First())
+	if err != nil {
+		return err
 	}
-	return &noRecordError{c.Args().First()}
+	o.Emit(pipeline.Result{Type: "record", Data: r})
+	b, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return err
+	}
+	o.printf("%s\n", b)
+	return nil
 }
 
 func exportRecords(_ context.Context, c *cli.Context, o *output) error {
@@ -75,13 +110,76 @@ func exportRecords(_ context.Context, c *cli.Context, o *output) error {
 			fmt.Fprintf(o.out, "%s\n", b)
 		}
 	case "bench":
-		for _, r := range rs {
-			for _, line := range record.BenchLines(r) {
-				fmt.Fprintln(o.out, line)
+		fmt.Fprintln(o.out, bench.GoHead)
+		for _, r := range measured(rs) {
+			if err := r.Bench.Go(o.out, r.Subject()); err != nil {
+				return err
 			}
 		}
+	case "csv":
+		w := csv.NewWriter(o.out)
+		if err := w.Write(bench.CSVHead); err != nil {
+			return err
+		}
+		for _, r := range measured(rs) {
+			if err := r.Bench.CSV(w, r.Subject()); err != nil {
+				return err
+			}
+		}
+		w.Flush()
+		return w.Error()
 	default:
-		return usagef("use jsonl or bench", "--format %q is not known", f)
+		return usagef("use jsonl, csv or bench", "--format %q is not known", f)
+	}
+	return nil
+}
+
+func measured(rs []record.Record) []record.Record {
+	return slices.DeleteFunc(rs, func(r record.Record) bool { return r.Bench == nil })
+}
+
+// findRecord gives the record of an id, of which the beginning is enough where only one has it.
+func findRecord(rs []record.Record, id string) (*record.Record, error) {
+	var found *record.Record
+	for i, r := range rs {
+		if r.ID == id {
+			return &rs[i], nil
+		}
+		if strings.HasPrefix(r.ID, id) {
+			if found != nil {
+				return nil, usagef("write more of it", "more than one record's id begins with %q", id)
+			}
+			found = &rs[i]
+		}
+	}
+	if found == nil {
+		return nil, &noRecordError{id}
+	}
+	return found, nil
+}
+
+// compareRecords holds two records against one another: speed with its significance, size, quality.
+func compareRecords(_ context.Context, c *cli.Context, o *output) error {
+	rs, err := records(o)
+	if err != nil {
+		return err
+	}
+	a, err := findRecord(rs, c.Args().Get(0))
+	if err != nil {
+		return err
+	}
+	b, err := findRecord(rs, c.Args().Get(1))
+	if err != nil {
+		return err
+	}
+	for _, r := range []*record.Record{a, b} {
+		o.printf("%s  %s  %s %s, %s, %s\n", r.ID, r.When.Format("2006-01-02 15:04"), r.Model, r.Type, plan.Size(r.Bytes), r.Machine)
+	}
+	if a.Bench != nil && b.Bench != nil {
+		printDeltas(a.ID, bench.Compare(a.Bench, b.Bench), o)
+	}
+	if qa, qb := a.Quality, b.Quality; qa != nil && qb != nil {
+		o.printf("agreement %.1f %% -> %.1f %%, divergence %.4f -> %.4f\n", 100*qa.SameTop, 100*qb.SameTop, qa.Mean, qb.Mean)
 	}
 	return nil
 }

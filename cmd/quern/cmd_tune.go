@@ -115,9 +115,8 @@ func printOutcome(out *tune.Outcome, o *output) {
 
 // keep writes the outcome to the records, from which plan, prepare and the run hint take it.
 func keep(path string, m *machine.Machine, out *tune.Outcome, o *output) {
-	now := time.Now().UTC()
-	r := record.Record{Version: record.RecordVersion, When: now.Truncate(time.Second), ID: fmt.Sprintf("%x", now.UnixNano()), Model: filepath.Base(path), Type: "tune",
-		Path: path, Machine: m.Chip, Cores: m.Cores, GPUCores: m.GPUCores, Memory: m.Memory, LlamaCpp: llamacpp.Version, Tuned: out.Knobs()}
+	r := record.New(m)
+	r.Command, r.Model, r.Type, r.Path, r.Tuned = "tune", filepath.Base(path), "tune", path, out.Knobs()
 	if err := record.Append(r); err != nil {
 		o.Emit(pipeline.Warning{Stage: "tune", Says: "the record could not be kept: " + err.Error()})
 	}

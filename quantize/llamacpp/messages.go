@@ -223,6 +223,8 @@ type BenchArgs struct {
 	Depth       int  `json:"depth"`    // tokens in the cache before the clock starts
 	Repetitions int  `json:"repetitions"`
 	NoWarmup    bool `json:"no_warmup"`
+	// MaxSeconds ends the repetitions when the next would go beyond it, warm-up included; one is always made. 0: no bound.
+	MaxSeconds float64 `json:"max_seconds"`
 }
 
 // Bench holds the repetitions of one test.

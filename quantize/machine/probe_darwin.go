@@ -8,11 +8,7 @@ import (
 // probe runs the system's own tools; each is optional.
 func (m *Machine) probe(ctx context.Context) {
 	m.OS = "macos"
-	ask := func(parse func(string), name string, args ...string) {
-		if b, err := exec.CommandContext(ctx, name, args...).Output(); err == nil || len(b) > 0 {
-			parse(string(b))
-		}
-	}
+	ask := func(parse func(string), name string, args ...string) { ask(ctx, parse, name, args...) }
 	ask(m.ParseSysctl, "sysctl", "machdep.cpu.brand_string", "hw.model", "hw.memsize", "hw.physicalcpu", "hw.nperflevels",
 		"kern.osproductversion", "iogpu.wired_limit_mb", "sysctl.proc_translated",
 		"hw.perflevel0.name", "hw.perflevel0.physicalcpu", "hw.perflevel1.name", "hw.perflevel1.physicalcpu",
@@ -22,7 +18,24 @@ func (m *Machine) probe(ctx context.Context) {
 		ask(func(s string) { _ = m.ParseDisplays(s) }, "system_profiler", "SPDisplaysDataType", "-json") // not JSON: not known
 	}
 	ask(m.ParseVMStat, "vm_stat")
-	ask(m.ParsePower, "pmset", "-g", "batt")
-	ask(m.ParsePower, "pmset", "-g")
-	ask(m.ParsePower, "pmset", "-g", "therm")
+	m.askPower(ctx)
+}
+
+// ask hands a tool's output to its parser, and tells whether there was any.
+func ask(ctx context.Context, parse func(string), name string, args ...string) bool {
+	b, err := exec.CommandContext(ctx, name, args...).Output()
+	if err != nil && len(b) == 0 {
+		return false
+	}
+	parse(string(b))
+	return true
+}
+
+// askPower reads battery, power mode and throttling; it tells whether any of them was told.
+func (m *Machine) askPower(ctx context.Context) bool {
+	told := false
+	for _, args := range [][]string{{"-g", "batt"}, {"-g"}, {"-g", "therm"}} {
+		told = ask(ctx, m.ParsePower, "pmset", args...) || told
+	}
+	return told
 }

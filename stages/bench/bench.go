@@ -11,15 +11,17 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"quern/quantize/llamacpp"
+	"quern/quantize/machine"
 )
 
 // Test is one line of a benchmark: a prompt, or a generation, or one after the other, at a depth of the cache.
 type Test struct {
-	Prompt   int `json:"prompt"`   // tokens processed at once
-	Generate int `json:"generate"` // tokens generated one by one
-	Depth    int `json:"depth"`    // tokens in the cache before the clock starts
+	Prompt   int `json:"prompt,omitempty"`   // tokens processed at once
+	Generate int `json:"generate,omitempty"` // tokens generated one by one
+	Depth    int `json:"depth,omitempty"`    // tokens in the cache before the clock starts
 }
 
 // String is llama-bench's name of the test: pp512, tg128, pp512+tg128, tg128@d4096.
@@ -61,7 +63,10 @@ type Options struct {
 	Most        int     // 0: four times Repetitions
 	Target      float64 // relative, such as 0.01; 0: 0.02
 	// Busy is the spread beyond which the machine counts as busy and a result is not to be recorded; 0: 0.10.
-	Busy     float64
+	Busy float64
+	// Budget is how long all tests together may take; 0: as long as they need. The first test runs whatever it costs, at
+	// least once; a later one is skipped, with its reason, where the speeds measured so far say that it would not fit.
+	Budget   time.Duration
 	Progress func(test Test, done, total int) // may be nil
 }
 
@@ -73,12 +78,23 @@ type Report struct {
 	LoadSeconds float64           `json:"load_seconds"`
 	PeakRSS     int64             `json:"peak_rss"`          // of the child, bytes
 	Buffers     []llamacpp.Buffer `json:"buffers"`           // by device and use, of the largest test
-	Skipped     []string          `json:"skipped,omitempty"` // tests that the model cannot run, each with its reason
+	Skipped     []string          `json:"skipped,omitempty"` // tests that were not run, each with its reason
+	Setting     *Setting          `json:"setting,omitempty"`
+	Conditions  *machine.Power    `json:"power,omitempty"` // source of power and heat when the last test ended; nil: not told
+}
+
+// Setting is how the tests were run. What is empty was left to llama.cpp.
+type Setting struct {
+	Batch  int    `json:"batch,omitempty"`
+	UBatch int    `json:"ubatch,omitempty"`
+	Flash  string `json:"flash_attn,omitempty"`
+	KV     string `json:"kv_type,omitempty"` // f16 where it is empty
+	CPU    bool   `json:"cpu_only,omitempty"`
 }
 
 // Result is one test.
 type Result struct {
-	Test            Test      `json:"-"`
+	Test
 	Name            string    `json:"test"`
 	TokensPerSecond float64   `json:"tokens_per_second"` // the median
 	Mean            float64   `json:"mean"`              // what llama-bench prints
@@ -91,6 +107,9 @@ type Result struct {
 
 // Summary is the test with its speed and spread: "pp512 9120 t/s ±1%".
 func (r Result) Summary() string {
+	if len(r.Samples) == 1 {
+		return fmt.Sprintf("%s %s t/s, one run", r.Name, speed(r.TokensPerSecond))
+	}
 	return fmt.Sprintf("%s %s t/s ±%.0f%%", r.Name, speed(r.TokensPerSecond), 100*r.Spread)
 }
 
@@ -111,6 +130,27 @@ func speed(v float64) string {
 // Busy tells whether any result is not to be recorded.
 func (r *Report) Busy() bool {
 	return slices.ContainsFunc(r.Results, func(x Result) bool { return x.Busy })
+}
+
+// BusyTests names the tests that are not to be recorded.
+func (r *Report) BusyTests() []string {
+	var names []string
+	for _, x := range r.Results {
+		if x.Busy {
+			names = append(names, x.Name)
+		}
+	}
+	return names
+}
+
+// Quiet is the report without the tests that a busy machine spoiled: what may be recorded. It is nil where none is left.
+func (r *Report) Quiet() *Report {
+	q := *r
+	q.Results = slices.DeleteFunc(slices.Clone(r.Results), func(x Result) bool { return x.Busy })
+	if len(q.Results) == 0 {
+		return nil
+	}
+	return &q
 }
 
 const (
@@ -154,14 +194,19 @@ func Measure(ctx context.Context, child *llamacpp.Child, o Options) (*Report, er
 	if err != nil {
 		return nil, err
 	}
-	r := &Report{Model: m, System: child.System, LoadSeconds: m.LoadSeconds}
+	r := &Report{Model: m, System: child.System, LoadSeconds: m.LoadSeconds, Setting: setting(o)}
+	b := &budget{total: o.Budget, begun: time.Now()}
 	largest := -1
-	for _, t := range o.Tests {
-		if why := impossible(t, m); why != "" {
+	for i, t := range o.Tests {
+		why := impossible(t, m)
+		if why == "" {
+			why = b.refuses(t, r.Results)
+		}
+		if why != "" {
 			r.Skipped = append(r.Skipped, t.String()+": "+why)
 			continue
 		}
-		res, buffers, err := measure(ctx, child, m.Slot, t, o)
+		res, buffers, err := measure(ctx, child, m.Slot, t, o, b.share(len(o.Tests)-i))
 		if err != nil {
 			return r, fmt.Errorf("bench %s: %w", t, err)
 		}
@@ -174,7 +219,17 @@ func Measure(ctx context.Context, child *llamacpp.Child, o Options) (*Report, er
 	if u, err := child.Usage(ctx); err == nil {
 		r.PeakRSS = u.PeakRSS
 	}
+	r.Conditions = machine.PowerNow(ctx)
 	return r, nil
+}
+
+func setting(o Options) *Setting {
+	c := o.Context
+	s := &Setting{Batch: c.Batch, UBatch: c.UBatch, Flash: c.Flash, CPU: o.Model.CPUOnly}
+	if c.TypeK != 0 {
+		s.KV = c.TypeK.String()
+	}
+	return s
 }
 
 // impossible tells why a model cannot run a test, or is "".
@@ -188,22 +243,26 @@ func impossible(t Test, m *llamacpp.Model) string {
 	return ""
 }
 
-// measure repeats one test until its mean is known well enough, or it was repeated often enough.
-func measure(ctx context.Context, child *llamacpp.Child, slot int, t Test, o Options) (*Result, []llamacpp.Buffer, error) {
+// measure repeats one test until its mean is known well enough, it was repeated often enough, or its time is up.
+func measure(ctx context.Context, child *llamacpp.Child, slot int, t Test, o Options, within time.Duration) (*Result, []llamacpp.Buffer, error) {
 	res := &Result{Test: t, Name: t.String()}
 	var buffers []llamacpp.Buffer
+	begun := time.Now()
 	for len(res.Samples) < o.Most {
 		n := o.Repetitions
 		if len(res.Samples) > 0 {
 			n = min(n, o.Most-len(res.Samples))
 		}
 		done := len(res.Samples)
-		b, err := child.Bench(ctx, llamacpp.BenchArgs{ContextOptions: o.Context, Slot: slot, Prompt: t.Prompt, Generate: t.Generate, Depth: t.Depth, Repetitions: n},
-			func(p llamacpp.Progress) {
-				if o.Progress != nil {
-					o.Progress(t, done+int(p.Done), done+n)
-				}
-			})
+		a := llamacpp.BenchArgs{ContextOptions: o.Context, Slot: slot, Prompt: t.Prompt, Generate: t.Generate, Depth: t.Depth, Repetitions: n}
+		if within > 0 {
+			a.MaxSeconds = max(1e-9, (within - time.Since(begun)).Seconds())
+		}
+		b, err := child.Bench(ctx, a, func(p llamacpp.Progress) {
+			if o.Progress != nil {
+				o.Progress(t, done+int(p.Done), done+n)
+			}
+		})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -215,12 +274,17 @@ func measure(ctx context.Context, child *llamacpp.Child, slot int, t Test, o Opt
 			res.Samples = append(res.Samples, float64(b.Tokens)/s)
 		}
 		res.statistics()
-		if res.Spread/math.Sqrt(float64(len(res.Samples))) <= o.Target {
+		if res.known(o.Target) || within > 0 && time.Since(begun) >= within || len(b.Seconds) < n {
 			break
 		}
 	}
 	res.Busy = res.Spread > o.Busy
 	return res, buffers, nil
+}
+
+// known tells whether the standard error of the mean is within the target; one sample knows nothing of it.
+func (r *Result) known(target float64) bool {
+	return len(r.Samples) > 1 && r.Spread/math.Sqrt(float64(len(r.Samples))) <= target
 }
 
 func (r *Result) statistics() {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"quern/pipeline"
 	"quern/quantize/llamacpp"
@@ -47,26 +48,23 @@ func (Stage) Plan(_ context.Context, s *job.State) (pipeline.Step, error) {
 	if s.Machine != nil {
 		step.Params = map[string]any{"machine": s.Machine.Chip, "cores": s.Machine.Cores}
 	}
-	for _, a := range s.Files {
-		for i, p := range a.Paths {
-			in := pipeline.Input{Name: p}
-			if i < len(a.SHA256) {
-				in.Digest = "sha256:" + a.SHA256[i]
-			}
-			step.Inputs = append(step.Inputs, in)
-		}
-	}
+	step.Inputs = s.Built()
 	return step, nil
 }
 
-// Run measures each file in a child of its own, whose peak memory is the file's.
+// Run measures each file in a child of its own, whose peak memory is the file's. The files share the stage's time.
 func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 	rt, err := s.Runtime()
 	if err != nil {
 		return err
 	}
-	for _, a := range s.Files {
-		r, err := inChild(ctx, rt, s, a, ev)
+	begun := time.Now()
+	for i, a := range s.Files {
+		left := time.Duration(0)
+		if s.BenchTime > 0 {
+			left = max(time.Nanosecond, (s.BenchTime-time.Since(begun))/time.Duration(len(s.Files)-i))
+		}
+		r, err := inChild(ctx, rt, s, a, left, ev)
 		if err != nil {
 			return err
 		}
@@ -79,8 +77,11 @@ func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 			text = fmt.Sprintf("%-7s %s", a.Type, text)
 		}
 		ev.Emit(pipeline.Line{Stage: "bench", Label: "bench", Text: text})
+		for _, why := range r.Skipped {
+			ev.Emit(pipeline.Line{Stage: "bench", Label: "bench", Text: "skipped " + why})
+		}
 		if r.Busy() {
-			ev.Emit(pipeline.Warning{Stage: "bench", Says: "the repetitions differ too much to be recorded: the machine has other work", Next: "measure again with `quern bench " + a.Path + "` when it is quiet"})
+			ev.Emit(pipeline.Warning{Stage: "bench", Says: "machine too busy to record: the repetitions of " + strings.Join(r.BusyTests(), ", ") + " differ too much", Next: "measure again with `quern bench " + a.Path + "` when it is quiet"})
 		}
 	}
 	return nil
@@ -101,19 +102,36 @@ func Summary(r *Report) string {
 	return strings.Join(parts, "   ") + fmt.Sprintf("   peak %.0f MB", float64(r.PeakRSS)/1e6)
 }
 
-func inChild(ctx context.Context, rt *llamacpp.Runtime, s *job.State, a *job.Artifact, ev pipeline.Events) (*Report, error) {
+func inChild(ctx context.Context, rt *llamacpp.Runtime, s *job.State, a *job.Artifact, budget time.Duration, ev pipeline.Events) (*Report, error) {
 	child, err := llamacpp.Start(ctx, rt, s.Worker, llamacpp.StartOptions{})
 	if err != nil {
 		return nil, err
 	}
 	defer child.Close()
-	o := Options{Model: llamacpp.ModelOptions{Path: a.Path}, Progress: func(t Test, done, total int) {
+	o := Options{Model: llamacpp.ModelOptions{Path: a.Path}, Tests: Default(depths(a)...), Budget: budget, Progress: func(t Test, done, total int) {
 		ev.Emit(pipeline.Progress{Stage: "bench", Item: t.String(), Done: int64(done), Total: int64(total), Unit: "runs"})
 	}}
 	if s.Advice != nil {
 		o.Context.Threads = s.Advice.Setting.Threads
 	}
 	return Measure(ctx, child, o)
+}
+
+// depths are an empty cache and, to show what a long conversation costs, 4096 tokens or what the model was trained for less
+// the longest test.
+func depths(a *job.Artifact) []int {
+	const usual, test = 4096, 512
+	if len(a.Plans) == 0 {
+		return nil
+	}
+	trained, ok := a.Plans[0].Int(a.Plans[0].Architecture() + ".context_length")
+	if !ok || trained >= usual+test {
+		return []int{0, usual}
+	}
+	if trained >= 2*test {
+		return []int{0, int(trained) - test}
+	}
+	return nil
 }
 
 // Result is what the ledger keeps. A busy machine's figures are not kept: the next run measures again.

@@ -5,11 +5,13 @@ package job
 import (
 	"context"
 	"io/fs"
+	"time"
 
 	"quern/convert"
 	"quern/convert/gguf"
 	"quern/convert/vocab"
 	"quern/hfclient"
+	"quern/pipeline"
 	"quern/quantize/kernel"
 	"quern/quantize/llamacpp"
 	"quern/quantize/machine"
@@ -32,14 +34,17 @@ type Request struct {
 	Force   bool   // write over a file that is there and differs
 	NoSmoke bool
 	NoBench bool
-	Split   gguf.Splitting
-	Stream  bool           // convert from the Hub without keeping the source
-	Label   string         // follows the type in file names
-	Recipe  *recipe.Recipe // the mixture that --fit found or --recipe named; nil: by the file type
-	Make    Make
-	Adapter bool   // MODEL is a LoRA adapter
-	Base    string // the model that the adapter was made for; empty: the one that it names
-	OnBase  string // a GGUF file of the base, on which the adapter is tried; empty: it is not
+	// BenchTime and QualityTime bound what measuring all files may take; 0: any time.
+	BenchTime, QualityTime time.Duration
+	NoQuality              bool
+	Split                  gguf.Splitting
+	Stream                 bool           // convert from the Hub without keeping the source
+	Label                  string         // follows the type in file names
+	Recipe                 *recipe.Recipe // the mixture that --fit found or --recipe named; nil: by the file type
+	Make                   Make
+	Adapter                bool   // MODEL is a LoRA adapter
+	Base                   string // the model that the adapter was made for; empty: the one that it names
+	OnBase                 string // a GGUF file of the base, on which the adapter is tried; empty: it is not
 }
 
 // Make says which files are wanted.
@@ -75,7 +80,7 @@ type State struct {
 	Source  *source.Source // plan: what MODEL names, opened for headers
 	Pinned  *hfclient.Revision
 	Pull    *hfclient.Plan     // plan: what pull will fetch; nil for local sources
-	Remote  *hfclient.FS       // plan: the revision\'s files by range; nil for local sources
+	Remote  *hfclient.FS       // plan: the revision's files by range; nil for local sources
 	Local   *hfclient.Snapshot // pull: the files on this disk
 	Checked *convert.Model     // plan: the conversion, from headers
 	BaseOf  *source.Source     // plan: of an adapter, its base, opened for config.json
@@ -83,6 +88,7 @@ type State struct {
 	Machine *machine.Machine   // plan
 	Shape   *recommend.Shape   // plan
 	Advice  *recommend.Choice  // plan; nil where nothing is recommended
+	Chosen  string             // plan: the recommended type; "" where the user named types or none could be recommended
 	Knobs   *recommend.Knobs   // plan: what tune found to be best on this machine; nil where it has not run
 	Files   []*Artifact        // plan: what will be written; build, smoke and bench add to them
 	Close   []func() error     // what was opened; closed by the command at the end
@@ -105,6 +111,7 @@ type Artifact struct {
 	Seconds float64  // build
 	Smoke   any      // smoke: its report
 	Bench   any      // bench: its report
+	Quality any      // quality: its result for this file
 	Receipt string   // record: path
 }
 
@@ -151,6 +158,21 @@ func (a *Artifact) BitsPerWeight() float64 {
 		return float64(n) * 8 / float64(e)
 	}
 	return 0
+}
+
+// Built are the files that build left, with their digests: what a trial or a measurement depends on.
+func (s *State) Built() []pipeline.Input {
+	var in []pipeline.Input
+	for _, a := range s.Files {
+		for i, p := range a.Paths {
+			f := pipeline.Input{Name: p}
+			if i < len(a.SHA256) {
+				f.Digest = "sha256:" + a.SHA256[i]
+			}
+			in = append(in, f)
+		}
+	}
+	return in
 }
 
 // Shut closes everything that was opened, in reverse order, and keeps the first error.

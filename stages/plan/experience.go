@@ -1,11 +1,11 @@
 package plan
 
 import (
-	"encoding/json"
 	"slices"
 
 	"quern/quantize/machine"
 	"quern/quantize/recommend"
+	"quern/stages/bench"
 	"quern/stages/record"
 )
 
@@ -38,25 +38,14 @@ func Experience(m *machine.Machine) (factor float64, knobs *recommend.Knobs) {
 	return min(max(ratios[len(ratios)/2], 1/maxFactor), maxFactor), knobs
 }
 
-// generation is the measured tg128 of a bench report.
-func generation(report any) float64 {
-	b, err := json.Marshal(report)
-	if err != nil {
+// generation is the measured tg128 of a bench report, 0 where there is none.
+func generation(r *bench.Report) float64 {
+	if r == nil {
 		return 0
 	}
-	var r struct {
-		Tests []struct {
-			Test string  `json:"test"`
-			Rate float64 `json:"tokens_per_second"`
-			Busy bool    `json:"busy"`
-		} `json:"tests"`
-	}
-	if json.Unmarshal(b, &r) != nil {
-		return 0
-	}
-	for _, t := range r.Tests {
-		if t.Test == "tg128" && !t.Busy {
-			return t.Rate
+	for _, t := range r.Results {
+		if t.Name == "tg128" && !t.Busy {
+			return t.TokensPerSecond
 		}
 	}
 	return 0

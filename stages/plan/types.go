@@ -89,7 +89,7 @@ func describe(ctx context.Context, s *job.State) error {
 		case s.Make == job.Converted:
 			s.Types = []string{s.Checked.Type.Label()}
 		case s.Advice != nil:
-			s.Types = []string{s.Advice.Type}
+			s.Types, s.Chosen = []string{s.Advice.Type}, s.Advice.Type
 		default:
 			s.Types = []string{"Q4_K_M"}
 		}

@@ -67,16 +67,16 @@ type Written struct {
 // HowToRun is the llama-server line with the recommended values; empty where no setting was chosen.
 func HowToRun(s *job.State, a *job.Artifact) string {
 	if s.Adapter && s.OnBase != "" {
-		return fmt.Sprintf("llama-server -m %s --lora %s", quote(s.OnBase), quote(a.Path))
+		return fmt.Sprintf("llama-server -m %s --lora %s", Quote(s.OnBase), Quote(a.Path))
 	}
 	if s.Advice == nil {
 		return ""
 	}
-	return s.Advice.Setting.Server(quote(a.Path))
+	return s.Advice.Setting.Server(Quote(a.Path))
 }
 
-// quote makes a path safe for a shell.
-func quote(p string) string {
+// Quote makes a path safe for a shell.
+func Quote(p string) string {
 	if strings.ContainsAny(p, " '\"$&;()*?[]{}|<>\\`") {
 		return "'" + strings.ReplaceAll(p, "'", `'\''`) + "'"
 	}

@@ -4,16 +4,20 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
 	"quern/quantize/llamacpp"
+	"quern/quantize/machine"
 	"quern/quantize/recommend"
+	"quern/stages/bench"
 	"quern/stages/job"
+	"quern/stages/quality"
+	"quern/stages/smoke"
 
 	"github.com/gofrs/flock"
 )
@@ -21,15 +25,19 @@ import (
 // RecordVersion is the form of records.
 const RecordVersion = 1
 
-// Record is one line of the record file: a model on a machine, and what was measured.
+// Record is one line of the record file: a file on a machine, and what was measured. Its schema is record.schema.json.
 type Record struct {
 	Version  int       `json:"record_version"`
 	When     time.Time `json:"when"`
 	ID       string    `json:"id"` // short, unique among this user's records
+	Command  string    `json:"command,omitempty"`
 	Model    string    `json:"model"`
 	Commit   string    `json:"commit,omitempty"`
+	License  string    `json:"license,omitempty"`
+	Arch     string    `json:"architecture,omitempty"`
 	Type     string    `json:"file_type"`
 	Bytes    int64     `json:"bytes"`
+	BPW      float64   `json:"bits_per_weight,omitempty"`
 	SHA256   string    `json:"sha256,omitempty"`
 	Path     string    `json:"path"`
 	Machine  string    `json:"machine"`
@@ -37,31 +45,108 @@ type Record struct {
 	Memory   int64     `json:"memory_bytes"`
 	GPUCores int       `json:"gpu_cores,omitempty"`
 	LlamaCpp string    `json:"llama_cpp"`
-	Smoke    any       `json:"smoke,omitempty"`
-	Bench    any       `json:"bench,omitempty"`
 
+	Smoke   *smoke.Report   `json:"smoke,omitempty"`
+	Bench   *bench.Report   `json:"bench,omitempty"` // without tests that a busy machine spoiled
+	Quality *quality.Result `json:"quality,omitempty"`
+	Needs   []Need          `json:"needs,omitempty"` // planned memory by context
+
+	Chosen   bool             `json:"chosen,omitempty"`              // this type was recommended for the machine
+	Run      string           `json:"run,omitempty"`                 // how to serve the file
 	Expected float64          `json:"expected_generation,omitempty"` // tokens a second that the shipped constants predict
 	Tuned    *recommend.Knobs `json:"tuned,omitempty"`               // what tune found to be best
 }
 
+// Need is the memory that a file takes at a context, in bytes.
+type Need struct {
+	Context int64 `json:"context"`
+	recommend.Memory
+}
+
+// New is a record of this moment on a machine, to be filled.
+func New(m *machine.Machine) Record {
+	now := time.Now().UTC()
+	r := Record{Version: RecordVersion, When: now.Truncate(time.Second), ID: newID(now), LlamaCpp: llamacpp.Version}
+	if m != nil {
+		r.Machine, r.Cores, r.Memory, r.GPUCores = m.Chip, m.Cores, m.Memory, m.GPUCores
+	}
+	return r
+}
+
+// newID is the time to the microsecond and a part of the process id, in base 36: writing a record takes longer than that.
+func newID(now time.Time) string {
+	return strconv.FormatInt(now.UnixMicro(), 36) + strconv.FormatInt(int64(os.Getpid()%1296), 36)
+}
+
 // NewRecord makes the record of an artifact.
 func NewRecord(s *job.State, a *job.Artifact) Record {
-	now := time.Now().UTC()
-	r := Record{Version: RecordVersion, When: now.Truncate(time.Second), ID: fmt.Sprintf("%x", now.UnixNano()), Model: s.Model, Type: a.Type,
-		Bytes: a.Bytes, Path: a.Path, LlamaCpp: llamacpp.Version, Smoke: a.Smoke, Bench: a.Bench}
+	r := New(s.Machine)
+	r.Command, r.Model, r.Type, r.Bytes, r.BPW, r.Path = "prepare", s.Model, a.Type, a.Bytes, a.BitsPerWeight(), a.Path
+	r.Chosen = s.Chosen != "" && s.Chosen == a.Type
+	if s.Make != job.Recommended {
+		r.Command = string(s.Make)
+	}
 	if s.Source != nil {
 		r.Commit = s.Source.Commit
 	}
 	if len(a.SHA256) > 0 {
 		r.SHA256 = a.SHA256[0]
 	}
-	if s.Advice != nil {
-		r.Expected = s.Advice.Shipped
+	if len(a.Plans) > 0 {
+		r.Arch = a.Plans[0].Architecture()
 	}
-	if m := s.Machine; m != nil {
-		r.Machine, r.Cores, r.Memory, r.GPUCores = m.Chip, m.Cores, m.Memory, m.GPUCores
+	if a.Model != nil {
+		r.License = a.Model.Card.License
+	}
+	r.Smoke, _ = a.Smoke.(*smoke.Report)
+	r.Quality, _ = a.Quality.(*quality.Result)
+	if b, ok := a.Bench.(*bench.Report); ok {
+		r.Bench = b.Quiet()
+	}
+	if s.Advice != nil {
+		r.Expected, r.Run, r.Needs = s.Advice.Shipped, HowToRun(s, a), Needs(s, a.Bytes)
 	}
 	return r
+}
+
+// From takes over what a receipt knows of the file.
+func (r *Record) From(rec *Receipt) {
+	r.Model, r.Commit, r.License = rec.Source.Model, rec.Source.Commit, rec.License
+	if rec.Source.Repo != "" {
+		r.Model = rec.Source.Repo
+	}
+	if rec.Type != "" {
+		r.Type = rec.Type
+	}
+	if len(rec.Outputs) > 0 {
+		r.SHA256 = strings.TrimPrefix(rec.Outputs[0].Digest, "sha256:")
+	}
+}
+
+// Subject is what the record's measurements are about.
+func (r *Record) Subject() bench.Subject {
+	return bench.Subject{Model: r.Model, Type: r.Type, Machine: r.Machine, Runtime: r.LlamaCpp}
+}
+
+// Needs is the memory at contexts from 2048 to the model's limit, doubling, under the chosen setting.
+func Needs(s *job.State, weights int64) []Need {
+	if s.Shape == nil {
+		return nil
+	}
+	const first, last = 2048, 1 << 17
+	limit := s.Shape.ContextLimit
+	if limit <= 0 || limit > last {
+		limit = last
+	}
+	var ns []Need
+	for ctx := min(first, limit); ; ctx = min(2*ctx, limit) {
+		set := s.Advice.Setting
+		set.Context = ctx
+		ns = append(ns, Need{ctx, s.Shape.Needs(weights, set)})
+		if ctx >= limit {
+			return ns
+		}
+	}
 }
 
 // Path is the record file of this user.

@@ -38,15 +38,7 @@ func (Stage) Plan(_ context.Context, s *job.State) (pipeline.Step, error) {
 	if s.Adapter {
 		step.Inputs = append(step.Inputs, pipeline.Input{Name: s.OnBase, Digest: stamp(s.OnBase)})
 	}
-	for _, a := range s.Files {
-		for i, p := range a.Paths {
-			in := pipeline.Input{Name: p}
-			if i < len(a.SHA256) {
-				in.Digest = "sha256:" + a.SHA256[i]
-			}
-			step.Inputs = append(step.Inputs, in)
-		}
-	}
+	step.Inputs = append(step.Inputs, s.Built()...)
 	return step, nil
 }
 

@@ -37,6 +37,7 @@ func (s *session) bench(a llamacpp.BenchArgs) (any, error) {
 	}
 	b := &bencher{s: s, m: m, ctx: ctx, size: int(llama.NBatch(ctx)), rng: rand.New(rand.NewPCG(1, 2))}
 	out := llamacpp.Bench{Tokens: a.Prompt + a.Generate, Threads: int(llama.NThreads(ctx)), Buffers: s.log.takeBuffers()}
+	begun := time.Now()
 	if !a.NoWarmup {
 		if err := b.warmUp(a); err != nil {
 			return nil, err
@@ -49,6 +50,9 @@ func (s *session) bench(a llamacpp.BenchArgs) (any, error) {
 		}
 		out.Seconds = append(out.Seconds, took.Seconds())
 		s.progress(i+1, a.Repetitions)
+		if a.MaxSeconds > 0 && time.Since(begun).Seconds()+took.Seconds() > a.MaxSeconds {
+			break
+		}
 	}
 	return out, nil
 }

@@ -35,7 +35,6 @@ type verdict struct {
 // minLogProb is where the reference stops: tokens that the source gives less than exp(-16) do not count.
 const minLogProb = -16
 
-// judge compares one row of logits with the source's rounded row.
 // judge compares one row of logits with the source's rounded row. Both must be over the same vocabulary.
 func judge(row []float32, src *rounded, next int32) verdict {
 	greatest, ls, bad := logSum(row)
