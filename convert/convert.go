@@ -167,6 +167,7 @@ func (p *planner) configure(context.Context) error {
 		Options: arch.Options{NoMTP: p.o.NoMTP, MTPOnly: p.o.MTPOnly, DSpark: p.o.DSpark, FP8AsQ8: p.o.FP8AsQ8, FuseQKV: p.o.FuseQKV, FuseGateUp: p.o.FuseGateUp, DenseModules: p.o.Dense},
 	}
 	p.env.Vocabulary = p.readVocabulary
+	p.env.Original = func() string { return card.Original(p.src) }
 	return p.target()
 }
 

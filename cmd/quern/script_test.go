@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -144,10 +145,18 @@ func unpackPocket(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.CopyFS(ts.MkAbs(args[0]), src))
 }
 
-// checkpoint CASE DIR writes the checkpoint of a recorded projector case into a folder.
+// checkpoint CASE DIR writes the checkpoint of a case of one's own or of a recorded projector case into a folder.
 func unpackCase(ts *testscript.TestScript, _ bool, args []string) {
-	tree, err := conformance.OpenBundle("../../convert/testdata/projectors.tar.zst")
+	bundles, err := filepath.Glob("../../convert/testdata/own-*.tar.zst")
 	ts.Check(err)
+	var tree fs.FS
+	for _, b := range append(bundles, "../../convert/testdata/projectors.tar.zst") {
+		tree, err = conformance.OpenBundle(b)
+		ts.Check(err)
+		if _, err := fs.Stat(tree, "convert/"+args[0]); err == nil {
+			break
+		}
+	}
 	c, err := conformance.OpenCase(tree, "convert/"+args[0])
 	ts.Check(err)
 	src, err := c.Checkpoint()

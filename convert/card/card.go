@@ -94,6 +94,33 @@ func Metadata(in Input) ([]gguf.KV, Info, error) {
 	return kvs, m.info, err
 }
 
+// Original is the id of the first repository that the model card in src names as what this one was made from; "" without one.
+func Original(src fs.FS) string {
+	m := meta{in: Input{Source: src}}
+	data, err := m.readFile(readme, maxCard)
+	if err != nil {
+		return ""
+	}
+	f, _ := readFront(data, false)
+	for _, k := range keys {
+		for _, name := range k.card {
+			if k.name != baseModels || f[name].v == nil {
+				continue
+			}
+			v := f[name].v
+			if l, ok := v.([]any); ok && len(l) > 0 {
+				v = l[0]
+			}
+			id, _ := v.(string)
+			if m := reHub.FindStringSubmatch(id); m != nil {
+				id = m[1]
+			}
+			return id
+		}
+	}
+	return ""
+}
+
 // meta collects values by the names of the keys.
 type meta struct {
 	in   Input

@@ -243,7 +243,7 @@ func TestRefusesContradictions(t *testing.T) {
 func TestRefusesByName(t *testing.T) {
 	u32 := view.Zeros("w", safetensors.U32, []int64{4, 4})
 	mlx := []dequant.Tensor{{Name: "a.weight", View: u32}, {Name: "a.scales", View: view.Zeros("s", safetensors.F16, []int64{4, 1})}}
-	for want, c := range map[string]struct {
+	cases := map[string]struct {
 		q    config.Object
 		list []dequant.Tensor
 	}{
@@ -252,11 +252,22 @@ func TestRefusesByName(t *testing.T) {
 		"MLX":          {config.Object{}, mlx},
 		"GPTQ of 3":    {config.Object{"quant_method": "gptq", "bits": int64(3)}, nil},
 		"2 groups":     {config.Object{"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": config.Object{"a": config.Object{}, "b": config.Object{}}}, nil},
-	} {
+	}
+	// transformers' other methods, by their own words
+	for method, want := range map[string]string{"aqlm": "AQLM", "vptq": "VPTQ", "quanto": "Quanto", "eetq": "EETQ", "higgs": "HIGGS", "hqq": "HQQ",
+		"fbgemm_fp8": "FBGEMM", "torchao": "TorchAO", "spqr": "SpQR", "quark": "Quark", "fp_quant": "FP-Quant", "auto-round": "AutoRound", "mxfp4": "MXFP4",
+		"exl2": "ExLlama 2", "of-tomorrow": "of-tomorrow"} {
+		cases[want] = struct {
+			q    config.Object
+			list []dequant.Tensor
+		}{config.Object{"quant_method": method}, nil}
+	}
+	for want, c := range cases {
 		err := dequant.NewSet(c.list).Apply(c.q, "org/model")
 		var u *fault.Unsupported
 		if !errors.As(err, &u) || !bytes.Contains([]byte(u.Says), []byte(want)) || !bytes.Contains([]byte(u.Next), []byte("org/model")) {
 			t.Errorf("%s: %v", want, err)
 		}
 	}
+	t.Logf("%d refused by name", len(cases))
 }

@@ -11,7 +11,8 @@ import (
 
 // spoken are methods by the names that people know them by; others are named as config.json does.
 var spoken = map[string]string{"awq": "AWQ", "gptq": "GPTQ", "hqq": "HQQ", "aqlm": "AQLM", "eetq": "EETQ", "auto-round": "AutoRound", "exl2": "ExLlama 2",
-	"exl3": "ExLlama 3", "fbgemm_fp8": "FBGEMM", "mxfp4": "MXFP4"}
+	"exl3": "ExLlama 3", "fbgemm_fp8": "FBGEMM", "mxfp4": "MXFP4", "vptq": "VPTQ", "higgs": "HIGGS", "quanto": "Quanto", "torchao": "TorchAO",
+	"spqr": "SpQR", "quark": "Quark", "fp_quant": "FP-Quant"}
 
 // refuse says that a method is not read, and what to convert instead.
 func refuse(method, original string) error {
