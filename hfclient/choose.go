@@ -230,7 +230,7 @@ func noWeights(r *Revision) error {
 		what, next string
 		is         func(p string) bool
 	}{
-		{"GGUF files", "this repo is converted already: take its .gguf files, or name the repo that it was made from",
+		{"GGUF files", "this repo is converted already: name one of them as hf:" + r.Repo + "/FILE.gguf, or the repo that it was made from",
 			func(p string) bool { return strings.HasSuffix(p, ".gguf") }},
 		{"PyTorch files (.bin, .pth)", "allow them explicitly, or look for a revision with safetensors (often refs/pr/1)",
 			func(p string) bool { return strings.HasSuffix(p, ".bin") || strings.HasSuffix(p, ".pth") }},

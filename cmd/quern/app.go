@@ -23,17 +23,19 @@ func newApp() *cli.App {
 	app := &cli.App{
 		Name:  "quern",
 		Usage: "mill Hugging Face checkpoints into GGUF files that fit this machine",
-		Description: "MODEL is org/name, org/name@revision, a checkpoint folder, a .gguf file, or \"pocket\", the built-in model.\n" +
+		Description: "MODEL is org/name, org/name@revision, hf:org/name/file.gguf, a checkpoint folder, a .gguf file, or \"pocket\", the built-in model.\n" +
 			"Results go to standard output, everything else to standard error. Nothing is ever asked.\n\n" + exitHelp(),
 		Version:              version(),
 		EnableBashCompletion: true,
 		HideHelpCommand:      false,
 		Suggest:              true,
-		Flags:                commonFlags(),
-		Commands:             commands(),
-		ExitErrHandler:       func(*cli.Context, error) {}, // run gives the exit code
-		OnUsageError:         usage,
-		CommandNotFound:      nil,
+		// a comma belongs to patterns ("w{1,2}") and texts; lists of types are cut where they are read
+		DisableSliceFlagSeparator: true,
+		Flags:                     commonFlags(),
+		Commands:                  commands(),
+		ExitErrHandler:            func(*cli.Context, error) {}, // run gives the exit code
+		OnUsageError:              usage,
+		CommandNotFound:           nil,
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
 				return unknownCommand(c.App.Commands, c.Args().First())

@@ -91,9 +91,7 @@ func sourceFile(ctx context.Context, c *cli.Context, o *output, candidate, dir s
 		if err != nil {
 			return "", &noSourceError{candidate}
 		}
-		if arg = r.Source.Model; r.Source.Commit != "" {
-			arg = r.Source.Repo + "@" + r.Source.Commit
-		}
+		arg = r.Source.Argument()
 	}
 	src, err := source.Parse(arg)
 	if err != nil {

@@ -99,7 +99,7 @@ func convertModel(ctx context.Context, c *cli.Context, o *output) error {
 	if err != nil {
 		return err
 	}
-	if src.Kind == source.GGUF {
+	if src.IsGGUF() {
 		return usagef("`quern quantize` reads GGUF files", "%s is a GGUF file already", s.Model)
 	}
 	if s.Split, err = splitting(c); err != nil {

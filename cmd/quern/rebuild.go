@@ -27,14 +27,11 @@ func rebuild(ctx context.Context, c *cli.Context, o *output, path string, r *rec
 	if err != nil {
 		return err
 	}
-	s, err := newState(again, r.Source.Model)
+	s, err := newState(again, r.Source.Argument())
 	if err != nil {
 		return err
 	}
 	defer s.Shut()
-	if r.Source.Commit != "" {
-		s.Model = r.Source.Repo + "@" + r.Source.Commit
-	}
 	if s.Policy, err = policyOptions(again); err != nil {
 		return err
 	}

@@ -108,14 +108,16 @@ func exits_(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// hub fault WORDS... | forget | leaks SECRET | served PATH LIMIT: see hubtest.ParseFault. leaks fails when a host other than the
+// hub add REPO DIR | fault WORDS... | forget | leaks SECRET | served PATH LIMIT: see hubtest.ParseFault. leaks fails when a host other than the
 // Hub's was sent the secret; served fails when more bytes of the file than LIMIT were handed out.
 func hubCommand(ts *testscript.TestScript, neg bool, args []string) {
 	hub := ts.Value(hubKey{}).(*hubtest.Hub)
 	if len(args) == 0 {
-		ts.Fatalf("usage: hub fault|forget|leaks|weights")
+		ts.Fatalf("usage: hub add|fault|forget|leaks|served")
 	}
 	switch args[0] {
+	case "add":
+		hub.Add(args[1], os.DirFS(ts.MkAbs(args[2])))
 	case "fault":
 		f, err := hubtest.ParseFault(args[1:])
 		ts.Check(err)

@@ -1,11 +1,10 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"quern/convert/gguf"
@@ -23,9 +22,15 @@ type reading struct {
 	raw         bool // bytes as they are
 }
 
-// jobs pairs every source tensor with its targets in all files, in the order of the first file.
+// jobs pairs every source tensor with its targets in all files, in the order of the first file. Of a GGUF file that is read
+// from the Hub and not kept they stand in the order of the source: each byte comes once, and its digest is proven on the way.
 func jobs(s *job.State) ([]build.Job, []io.Closer, error) {
-	c := &collector{s: s, at: map[reading]int{}}
+	c := &collector{s: s, at: map[reading]int{}, place: map[string]place{}}
+	for i, p := range s.Parts {
+		for _, o := range p.Outputs {
+			c.place[o.Name] = place{i, o.Offset}
+		}
+	}
 	file := 0
 	for _, a := range s.Files {
 		var err error
@@ -42,13 +47,26 @@ func jobs(s *job.State) ([]build.Job, []io.Closer, error) {
 		}
 		file += len(a.Plans)
 	}
+	if s.Stream && s.Source.File != "" {
+		slices.SortStableFunc(c.jobs, func(a, b build.Job) int {
+			x, y := c.place[a.Name], c.place[b.Name]
+			return cmp.Or(cmp.Compare(x.part, y.part), cmp.Compare(x.offset, y.offset))
+		})
+	}
 	return c.jobs, c.closers, nil
+}
+
+// place is where a tensor of a GGUF source stands.
+type place struct {
+	part   int
+	offset int64
 }
 
 type collector struct {
 	s       *job.State
 	jobs    []build.Job
 	at      map[reading]int
+	place   map[string]place // by the source's name
 	parts   []io.ReaderAt // of a GGUF source, opened at first use
 	closers []io.Closer
 }
@@ -169,12 +187,16 @@ func (c *collector) part(i int) (io.ReaderAt, error) {
 		c.parts = make([]io.ReaderAt, len(c.s.Parts))
 	}
 	if c.parts[i] == nil {
-		f, err := os.Open(filepath.Join(filepath.Dir(c.s.Source.Path), c.s.Parts[i].Name))
+		f, err := c.s.Source.FS.Open(c.s.Parts[i].Name)
 		if err != nil {
 			return nil, err
 		}
 		c.closers = append(c.closers, f)
-		c.parts[i] = f
+		r, ok := f.(io.ReaderAt)
+		if !ok {
+			return nil, fmt.Errorf("%s cannot be read by range", c.s.Parts[i].Name)
+		}
+		c.parts[i] = r
 	}
 	return c.parts[i], nil
 }

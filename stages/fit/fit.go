@@ -16,6 +16,7 @@ import (
 	"quern/stages/build"
 	"quern/stages/job"
 	"quern/stages/plan"
+	"quern/stages/pull"
 
 	"github.com/google/renameio/v2"
 )
@@ -24,6 +25,11 @@ import (
 func Find(ctx context.Context, s *job.State, b recipe.Budget, ev pipeline.Events) (*recipe.Recipe, error) {
 	if err := plan.Open(ctx, s); err != nil {
 		return nil, err
+	}
+	if p := (pull.Stage{}); p.Skip(s) == "" { // measuring reads all weights, and so does the build after it: they are fetched once
+		if err := p.Run(ctx, s, ev); err != nil {
+			return nil, err
+		}
 	}
 	k, err := s.Quantizer(ctx)
 	if err != nil {

@@ -15,7 +15,7 @@ func Config(ctx context.Context, s *job.State) ([]byte, error) {
 	if s.Source, err = source.Parse(s.Model); err != nil {
 		return nil, err
 	}
-	if s.Source.Kind == source.GGUF {
+	if s.Source.IsGGUF() {
 		return nil, &fault.Unsupported{On: s.Model, Says: "a GGUF file has no config.json", Next: "`quern inspect` shows its metadata"}
 	}
 	if s.Source.Kind == source.Hub {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"path"
 	"path/filepath"
 
 	"quern/convert"
@@ -14,6 +15,9 @@ import (
 	"quern/stages/job"
 	"quern/stages/source"
 )
+
+// defaultRevision is the Hub's branch where none is named.
+const defaultRevision = "main"
 
 // Open finds out what the MODEL argument names and reads its headers: Source and Checked, or Parts.
 // A source that is open already stays as it is.
@@ -55,7 +59,11 @@ func Open(ctx context.Context, s *job.State) error {
 // openHub pins the revision and makes its files readable by range.
 func openHub(ctx context.Context, s *job.State) error {
 	src := s.Source
-	repo, rev, err := hfclient.ParseRef(s.Model)
+	rev := src.Revision
+	if rev == "" {
+		rev = defaultRevision
+	}
+	repo, rev, err := hfclient.ParseRef(src.Repo + "@" + rev)
 	if err != nil {
 		return err
 	}
@@ -65,6 +73,9 @@ func openHub(ctx context.Context, s *job.State) error {
 	src.Repo, src.Revision, src.Commit = repo, rev, s.Pinned.Commit
 	s.Remote = s.Hub.FS(ctx, s.Pinned)
 	src.FS = source.NewSwitch(s.Remote)
+	if src.File != "" {
+		return openPinnedGGUF(ctx, s)
+	}
 	if s.Pull, err = s.Hub.PlanPull(ctx, hfclient.Request{At: s.Pinned, Want: hfclient.Want{Pickle: s.Adapter, Mistral: s.Convert.Mistral}}); err != nil {
 		if names := publishedOnHub(s.Pinned); len(names) > 0 && len(names) <= maxPublished && s.Make == job.Recommended && noCheckpoint(err) {
 			return rankPublished(ctx, s, names)
@@ -72,6 +83,18 @@ func openHub(ctx context.Context, s *job.State) error {
 		return err
 	}
 	return s.Remote.Warm(ctx, s.Pull.Choice.Files())
+}
+
+// openPinnedGGUF reads the headers of a GGUF file of a pinned revision by range.
+func openPinnedGGUF(ctx context.Context, s *job.State) error {
+	names, err := partNames(s, s.Source.File)
+	if err != nil {
+		return err
+	}
+	if s.Pull, err = s.Hub.PlanPull(ctx, hfclient.Request{At: s.Pinned, Files: names}); err != nil {
+		return err
+	}
+	return readParts(s, names)
 }
 
 func openCheckpoint(ctx context.Context, s *job.State) error {
@@ -92,22 +115,37 @@ func openCheckpoint(ctx context.Context, s *job.State) error {
 
 // openGGUF reads the headers of a file and, when it is the first part of a split model, of its other parts.
 func openGGUF(s *job.State) error {
-	names := []string{filepath.Base(s.Source.Path)}
-	if stem, no, n, ok := gguf.ParseSplitName(names[0]); ok {
-		if no != 1 {
-			return &fault.Invalid{On: s.Source.Path, Says: "is a later part of a split model", Next: "name the first part, " + gguf.SplitName(stem, 1, n)}
-		}
-		names = names[:0]
-		for i := 1; i <= n; i++ {
-			names = append(names, gguf.SplitName(stem, i, n))
-		}
-		s.Source.Name = stem
+	names, err := partNames(s, filepath.Base(s.Source.Path))
+	if err != nil {
+		return err
 	}
+	return readParts(s, names)
+}
+
+// partNames are the files of the model that name is of. The source of a split one is called by the parts' common name.
+func partNames(s *job.State, name string) ([]string, error) {
+	dir, base := path.Split(name)
+	stem, no, n, ok := gguf.ParseSplitName(base)
+	if !ok {
+		return []string{name}, nil
+	}
+	if no != 1 {
+		return nil, &fault.Invalid{On: s.Model, Says: "is a later part of a split model", Next: "name the first part, " + dir + gguf.SplitName(stem, 1, n)}
+	}
+	s.Source.Name = stem
+	var names []string
+	for i := 1; i <= n; i++ {
+		names = append(names, dir+gguf.SplitName(stem, i, n))
+	}
+	return names, nil
+}
+
+func readParts(s *job.State, names []string) error {
 	for _, name := range names {
 		f, err := readGGUF(s.Source.FS, name)
 		if err != nil {
 			if errors.Is(err, fs.ErrNotExist) && len(names) > 1 {
-				return &fault.Invalid{On: s.Source.Path, Says: "part " + name + " is missing", Err: err}
+				return &fault.Invalid{On: s.Model, Says: "part " + name + " is missing", Err: err}
 			}
 			return err
 		}

@@ -16,10 +16,10 @@ func Tokenizer(ctx context.Context, s *job.State, identify bool) (*tokenizer.Tok
 	if s.Source, err = source.Parse(s.Model); err != nil {
 		return nil, nil, err
 	}
-	switch s.Source.Kind {
-	case source.GGUF:
+	switch {
+	case s.Source.IsGGUF():
 		return nil, nil, nil
-	case source.Hub:
+	case s.Source.Kind == source.Hub:
 		if err := openHub(ctx, s); err != nil {
 			return nil, nil, err
 		}

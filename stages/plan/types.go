@@ -12,7 +12,6 @@ import (
 	"quern/quantize/policy"
 	"quern/quantize/recommend"
 	"quern/stages/job"
-	"quern/stages/source"
 )
 
 // offered are the types among which one is recommended: what people publish, without the largest and the lossiest.
@@ -193,7 +192,7 @@ func place(s *job.State) error {
 // baseName is the output's name without its type. A GGUF source brings its own type at the end; it is taken off.
 func baseName(s *job.State) string {
 	n := s.Source.Name
-	if s.Source.Kind != source.GGUF {
+	if !s.Source.IsGGUF() {
 		return n
 	}
 	if i := strings.LastIndexByte(n, '-'); i > 0 {

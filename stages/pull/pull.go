@@ -5,8 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path"
-	"path/filepath"
 
 	"quern/hfclient"
 	"quern/pipeline"
@@ -44,7 +42,7 @@ func (Stage) Plan(_ context.Context, s *job.State) (pipeline.Step, error) {
 func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 	req := Request(s.Source.Repo, s.Source.Revision, ev)
 	req.At, req.Want.Pickle = s.Pinned, s.Adapter
-	if s.Parts != nil { // published files, of which one was chosen
+	if s.Parts != nil { // GGUF files: the one that was named, or that was chosen among those published
 		for _, f := range s.Pull.Files {
 			req.Files = append(req.Files, f.Path)
 		}
@@ -53,10 +51,7 @@ func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 	if err != nil {
 		return err
 	}
-	s.Local, s.Source.Path = snap, snap.Dir
-	if s.Parts != nil {
-		s.Source.Path = filepath.Join(snap.Dir, path.Base(s.Parts[0].Name)) // the parts' names are below its folder
-	}
+	s.Local, s.Source.Path = snap, snap.Dir // of GGUF files too: their names are below it
 	if sw, ok := s.Source.FS.(*source.Switch); ok {
 		sw.Use(os.DirFS(snap.Dir))
 	}

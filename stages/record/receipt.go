@@ -70,9 +70,18 @@ type Origin struct {
 	Model    string       `json:"model"`
 	Repo     string       `json:"repo,omitempty"`
 	Commit   string       `json:"commit,omitempty"`
+	File     string       `json:"file,omitempty"` // of the repository, where the source is a GGUF file in it
 	Base     string       `json:"base,omitempty"` // of an adapter: the model whose rules it follows
 	Verified string       `json:"verified"`       // how the source's bytes were proven
 	Files    []FileDigest `json:"files"`
+}
+
+// Argument names the source again: at the very commit, where it has one.
+func (o Origin) Argument() string {
+	if o.Commit == "" {
+		return o.Model
+	}
+	return source.PinnedArg(o.Repo, o.Commit, o.File)
 }
 
 // FileDigest is a file by name, size and digest.
@@ -102,7 +111,7 @@ type Dropped struct {
 func NewReceipt(s *job.State, a *job.Artifact, files []FileDigest, verified string) *Receipt {
 	r := &Receipt{
 		Version: ReceiptVersion, Made: time.Now().UTC().Truncate(time.Second), Quern: s.Version, LlamaCpp: llamacpp.Version, Arguments: s.Args,
-		Source: Origin{Kind: s.Source.Kind, Model: s.Model, Repo: s.Source.Repo, Commit: s.Source.Commit, Verified: verified, Files: files},
+		Source: Origin{Kind: s.Source.Kind, Model: s.Model, Repo: s.Source.Repo, Commit: s.Source.Commit, File: s.Source.File, Verified: verified, Files: files},
 		Type:   a.Type, Kernel: a.Kernel, Platform: platform(), BPW: a.BitsPerWeight(), Machine: s.Machine, Smoke: a.Smoke, Bench: a.Bench,
 	}
 	if b := s.BaseOf; b != nil {

@@ -1,11 +1,12 @@
-// Package source finds out what a MODEL argument names: a checkpoint folder, a repository on the Hub, the built-in model or
-// a GGUF file. Everything after it sees an fs.FS whose files implement io.ReaderAt.
+// Package source finds out what a MODEL argument names: a checkpoint folder, a repository on the Hub or a GGUF file of one,
+// the built-in model or a GGUF file. Everything after it sees an fs.FS whose files implement io.ReaderAt.
 package source
 
 import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -34,6 +35,7 @@ type Source struct {
 	Repo     string `json:"repo,omitempty"`     // org/name
 	Revision string `json:"revision,omitempty"` // as asked for
 	Commit   string `json:"commit,omitempty"`   // 40 hex digits, once resolved
+	File     string `json:"file,omitempty"`     // of a repository: the GGUF file in it that is meant, or its first part
 	FS       fs.FS  `json:"-"`
 }
 
@@ -45,13 +47,19 @@ func (e *NotFoundError) Error() string { return e.Arg + ": there is no such file
 
 // Hint shows the forms.
 func (e *NotFoundError) Hint() string {
-	return "MODEL is org/name, org/name@revision, a checkpoint folder, a .gguf file, or pocket"
+	return "MODEL is org/name, org/name@revision, hf:org/name/file.gguf, a checkpoint folder, a .gguf file, or pocket"
 }
 
 // Is makes the error an fs.ErrNotExist.
 func (e *NotFoundError) Is(target error) bool { return target == fs.ErrNotExist }
 
 var repoID = regexp.MustCompile(`^[\w\-.]{1,96}(/[\w\-.]{1,96})?(@[^@]+)?$`)
+
+// hubPrefix marks an argument that is of the Hub even where a file or folder of that name lies here.
+const hubPrefix = "hf:"
+
+// hubFile is org/name[@revision]/path.gguf. Of revisions with a slash, the Hub's own references are known.
+var hubFile = regexp.MustCompile(`^([\w\-.]+/[\w\-.]+)(?:@(refs/(?:pr|convert)/[^/@]+|[^/@]+))?/(.+\.(?i:gguf))$`)
 
 // Parse says what arg names, by looking at the local disk only. An existing path wins over a repository's name; "pocket" is
 // the built-in model unless it is written as a path.
@@ -62,6 +70,9 @@ func Parse(arg string) (*Source, error) {
 			return nil, err
 		}
 		return &Source{Arg: arg, Kind: Builtin, Name: pocket.Name, FS: src}, nil
+	}
+	if ref, ok := strings.CutPrefix(arg, hubPrefix); ok {
+		return hub(arg, ref)
 	}
 	fi, err := os.Stat(arg)
 	switch {
@@ -75,8 +86,30 @@ func Parse(arg string) (*Source, error) {
 	case looksLikePath(arg):
 		return nil, &NotFoundError{arg}
 	}
-	repo, rev, _ := strings.Cut(arg, "@")
+	return hub(arg, arg)
+}
+
+// hub reads org/name, with a revision or a file.
+func hub(arg, ref string) (*Source, error) {
+	if m := hubFile.FindStringSubmatch(ref); m != nil {
+		return &Source{Arg: arg, Kind: Hub, Name: strings.TrimSuffix(path.Base(m[3]), path.Ext(m[3])), Repo: m[1], Revision: m[2], File: m[3]}, nil
+	}
+	if !repoID.MatchString(ref) || strings.HasPrefix(ref, ".") {
+		return nil, &NotFoundError{arg}
+	}
+	repo, rev, _ := strings.Cut(ref, "@")
 	return &Source{Arg: arg, Kind: Hub, Name: repo[strings.LastIndex(repo, "/")+1:], Repo: repo, Revision: rev}, nil
+}
+
+// IsGGUF tells whether the source is a GGUF file, here or on the Hub.
+func (s *Source) IsGGUF() bool { return s.Kind == GGUF || s.File != "" }
+
+// PinnedArg is the argument that names a repository's commit, or a GGUF file (empty: none) of it.
+func PinnedArg(repo, commit, file string) string {
+	if file == "" {
+		return repo + "@" + commit
+	}
+	return hubPrefix + repo + "@" + commit + "/" + file
 }
 
 func looksLikePath(arg string) bool {

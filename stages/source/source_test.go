@@ -33,6 +33,10 @@ func TestParse(t *testing.T) {
 		{"Qwen/Qwen3-0.6B", Source{Kind: Hub, Name: "Qwen3-0.6B", Repo: "Qwen/Qwen3-0.6B"}},
 		{"Qwen/Qwen3-0.6B@refs/pr/4", Source{Kind: Hub, Name: "Qwen3-0.6B", Repo: "Qwen/Qwen3-0.6B", Revision: "refs/pr/4"}},
 		{"gpt2", Source{Kind: Hub, Name: "gpt2", Repo: "gpt2"}},
+		{"hf:org/local", Source{Kind: Hub, Name: "local", Repo: "org/local"}},
+		{"hf:org/local@v1", Source{Kind: Hub, Name: "local", Repo: "org/local", Revision: "v1"}},
+		{"hf:org/name/a-BF16.gguf", Source{Kind: Hub, Name: "a-BF16", Repo: "org/name", File: "a-BF16.gguf"}},
+		{"hf:org/name@refs/pr/4/BF16/a.GGUF", Source{Kind: Hub, Name: "a", Repo: "org/name", Revision: "refs/pr/4", File: "BF16/a.GGUF"}},
 	} {
 		got, err := Parse(c.arg)
 		if err != nil {
@@ -44,7 +48,7 @@ func TestParse(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", c.arg, *got, c.want)
 		}
 	}
-	for _, arg := range []string{"./missing", "missing.gguf", "/no/such/dir", "a/b/c"} {
+	for _, arg := range []string{"./missing", "missing.gguf", "/no/such/dir", "a/b/c", "a/b/c.gguf", "hf:a/b/c", "hf:./a", "hf:"} {
 		if _, err := Parse(arg); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: %v", arg, err)
 		}
