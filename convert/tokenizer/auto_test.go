@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io/fs"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,31 +39,17 @@ func fingerprint(t testing.TB, tok *Tokenizer) string {
 
 // TestAuto holds that a folder gives the ids that AutoTokenizer gives, with and without special tokens.
 func TestAuto(t *testing.T) {
-	src, all := sources(t), texts(t)
-	files, err := fs.Glob(src, "tokenizer/*.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	folders := 0
-	for _, file := range files {
-		name := path.Base(file[:len(file)-len(".json")])
-		folder, err := fs.Sub(src, "tokenizers/"+name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := fs.Stat(folder, "."); err != nil {
-			continue
-		}
-		answer, err := corpus.Answers(name)
-		if err != nil || answer.Auto.Error != nil || answer.Auto.Class == "QWenTokenizer" {
+	all, compared := texts(t), 0
+	for _, f := range folders(t) {
+		if f.Answer.Auto.Error != nil || f.Answer.Auto.Class == "QWenTokenizer" {
 			continue // the class is the checkpoint's own code
 		}
-		folders++
-		t.Run(name, func(t *testing.T) { sameAsAuto(t, folder, answer, all) })
+		t.Run(f.Name, func(t *testing.T) { sameAsAuto(t, f.FS, f.Answer, all) })
+		compared++
 	}
-	t.Logf("%d folders, %d texts each", folders, len(all))
-	if folders != 51 {
-		t.Errorf("%d folders were compared, want 51", folders)
+	t.Logf("%d folders, %d texts each", compared, len(all))
+	if compared != 51 {
+		t.Errorf("%d folders were compared, want 51", compared)
 	}
 }
 

@@ -9,16 +9,16 @@ import (
 	"quern/convert/fault"
 )
 
-// charsmap is SentencePiece's compiled normalization: a double array over bytes (Darts-clone) whose values are places in
+// Charsmap is SentencePiece's compiled normalization: a double array over bytes (Darts-clone) whose values are places in
 // a blob of replacements, each ended by a NUL.
-type charsmap struct {
+type Charsmap struct {
 	units []uint32
 	blob  string
 }
 
-// newCharsmap takes the blob apart: the size of the trie in bytes, its units, the replacements. Units may point outside of
+// NewCharsmap takes the blob apart: the size of the trie in bytes, its units, the replacements. Units may point outside of
 // the trie in a damaged file, so the walk checks each step instead.
-func newCharsmap(data []byte) (*charsmap, error) {
+func NewCharsmap(data []byte) (*Charsmap, error) {
 	if len(data) < 4 {
 		return nil, &fault.Invalid{On: "precompiled_charsmap", Says: fmt.Sprintf("holds %d bytes, at least 4 are needed", len(data))}
 	}
@@ -26,7 +26,7 @@ func newCharsmap(data []byte) (*charsmap, error) {
 	if n > int64(len(data)-4) {
 		return nil, &fault.Invalid{On: "precompiled_charsmap", Says: fmt.Sprintf("its trie has %d bytes, %d are there", n, len(data)-4)}
 	}
-	c := &charsmap{units: make([]uint32, n/4)}
+	c := &Charsmap{units: make([]uint32, n/4)}
 	for i := range c.units {
 		c.units[i] = binary.LittleEndian.Uint32(data[4+4*i:])
 	}
@@ -42,7 +42,7 @@ func newCharsmap(data []byte) (*charsmap, error) {
 
 // prefix walks text as far as the trie goes and calls f at every key that ends, with its length and replacement;
 // f returns whether to go on.
-func (c *charsmap) prefix(text string, f func(size int, with string) bool) {
+func (c *Charsmap) prefix(text string, f func(size int, with string) bool) {
 	at := offset(c.units[0])
 	for i := range len(text) {
 		b := uint32(text[i])
@@ -70,7 +70,7 @@ func (c *charsmap) prefix(text string, f func(size int, with string) bool) {
 func offset(unit uint32) uint32 { return unit >> 10 << (unit & (1 << 9) >> 6) }
 
 // at is the replacement that begins at byte i of the blob.
-func (c *charsmap) at(i uint32) string {
+func (c *Charsmap) at(i uint32) string {
 	if i >= uint32(len(c.blob)) {
 		return ""
 	}
@@ -82,7 +82,7 @@ func (c *charsmap) at(i uint32) string {
 }
 
 // shortest is the replacement of the shortest key that text begins with. The library takes it for the whole text.
-func (c *charsmap) shortest(text string) (with string, ok bool) {
+func (c *Charsmap) shortest(text string) (with string, ok bool) {
 	c.prefix(text, func(_ int, s string) bool {
 		with, ok = s, true
 		return false
@@ -90,8 +90,8 @@ func (c *charsmap) shortest(text string) (with string, ok bool) {
 	return with, ok
 }
 
-// longest is the replacement of the longest key, as SentencePiece itself takes it.
-func (c *charsmap) longest(text string) (size int, with string, ok bool) {
+// Longest is the replacement of the longest key, as SentencePiece itself takes it.
+func (c *Charsmap) Longest(text string) (size int, with string, ok bool) {
 	c.prefix(text, func(n int, s string) bool {
 		size, with, ok = n, s, true
 		return true
@@ -100,7 +100,7 @@ func (c *charsmap) longest(text string) (size int, with string, ok bool) {
 }
 
 // normalize goes cluster by cluster: one of less than six bytes is looked up as a whole, the others character by character.
-func (c *charsmap) normalize(s *span) error {
+func (c *Charsmap) normalize(s *span) error {
 	w := s.rewrite()
 	changed := false
 	for at := 0; at < len(s.text); {

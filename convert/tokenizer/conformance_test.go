@@ -2,7 +2,6 @@ package tokenizer
 
 import (
 	"io/fs"
-	"path"
 	"slices"
 	"strconv"
 	"testing"
@@ -20,6 +19,16 @@ func sources(t testing.TB) fs.FS {
 	return src
 }
 
+// folders are the small tokenizers with their answers.
+func folders(t testing.TB) []corpus.Folder {
+	t.Helper()
+	list, err := corpus.Folders()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
 // texts are the texts of the corpus.
 func texts(t testing.TB) []string {
 	t.Helper()
@@ -33,29 +42,20 @@ func texts(t testing.TB) []string {
 // TestConformance holds that every tokenizer.json of the corpus gives the ids that the library gave, with and without
 // special tokens.
 func TestConformance(t *testing.T) {
-	src, all := sources(t), texts(t)
-	files, err := fs.Glob(src, "tokenizer/*.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	all := texts(t)
 	tokenizers, compared := 0, 0
-	for _, file := range files {
-		name := path.Base(file[:len(file)-len(".json")])
-		data, err := fs.ReadFile(src, "tokenizers/"+name+"/tokenizer.json")
+	for _, f := range folders(t) {
+		data, err := fs.ReadFile(f.FS, "tokenizer.json")
 		if err != nil {
 			continue
 		}
 		tokenizers++
-		t.Run(name, func(t *testing.T) {
+		t.Run(f.Name, func(t *testing.T) {
 			tok, err := Load(data)
 			if err != nil {
 				t.Fatal(err)
 			}
-			answer, err := corpus.Answers(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			compared += compare(t, tok, answer, all)
+			compared += compare(t, tok, f.Answer, all)
 		})
 	}
 	t.Logf("%d tokenizers, %d texts each, %d lists of ids compared", tokenizers, len(all), compared)

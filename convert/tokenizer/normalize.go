@@ -220,7 +220,7 @@ func parseNormalizer(raw json.RawMessage, depth int) (normalizer, error) {
 		if c.Charsmap == nil {
 			return nil, missing("normalizer Precompiled", "precompiled_charsmap")
 		}
-		return newCharsmap(*c.Charsmap)
+		return NewCharsmap(*c.Charsmap)
 	case "BertNormalizer", "Bert":
 		if c.Clean == nil || c.Chinese == nil || c.Lower == nil {
 			return nil, missing("normalizer BertNormalizer", "clean_text, handle_chinese_chars, lowercase")

@@ -2,7 +2,6 @@ package tokenizer
 
 import (
 	"io/fs"
-	"path"
 	"slices"
 	"testing"
 
@@ -11,27 +10,12 @@ import (
 
 // TestSentencePiece holds that models give the ids of the sentencepiece library.
 func TestSentencePiece(t *testing.T) {
-	src, all := sources(t), texts(t)
-	files, err := fs.Glob(src, "tokenizer/*.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	models := 0
-	for _, file := range files {
-		name := path.Base(file[:len(file)-len(".json")])
-		folder, err := fs.Sub(src, "tokenizers/"+name)
-		if err != nil {
-			t.Fatal(err)
+	all, models := texts(t), 0
+	for _, f := range folders(t) {
+		if f.Answer.SentencePiece != nil {
+			t.Run(f.Name, func(t *testing.T) { sameAsSentencePiece(t, f.FS, f.Answer, all) })
+			models++
 		}
-		if _, err := fs.Stat(folder, "."); err != nil {
-			continue
-		}
-		answer, err := corpus.Answers(name)
-		if err != nil || answer.SentencePiece == nil {
-			continue
-		}
-		models++
-		t.Run(name, func(t *testing.T) { sameAsSentencePiece(t, folder, answer, all) })
 	}
 	t.Logf("%d models, %d texts each", models, len(all))
 	if models != 5 {

@@ -17,7 +17,7 @@ const lowerBlock = "\u2581"
 // library. Source: sentencepiece 0.2, normalizer.cc, bpe_model.cc, unigram_model.cc.
 type spmEncoder struct {
 	m          *SentencePiece
-	charsmap   *charsmap
+	charsmap   *Charsmap
 	pieces     *table // normal, user-defined and unused pieces
 	reserved   map[string]int32
 	unk        int32
@@ -93,7 +93,7 @@ func (m *SentencePiece) prepare() error {
 	}
 	if len(m.Charsmap) > 0 {
 		var err error
-		if e.charsmap, err = newCharsmap(m.Charsmap); err != nil {
+		if e.charsmap, err = NewCharsmap(m.Charsmap); err != nil {
 			return err
 		}
 	}
@@ -155,7 +155,7 @@ func (e *spmEncoder) step(text string) (string, int) {
 		return text[:n], n
 	}
 	if e.charsmap != nil {
-		if n, with, ok := e.charsmap.longest(text); ok {
+		if n, with, ok := e.charsmap.Longest(text); ok {
 			return with, n
 		}
 	}

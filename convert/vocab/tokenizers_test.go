@@ -2,9 +2,6 @@ package vocab
 
 import (
 	"encoding/json"
-	"io/fs"
-	"path"
-	"strings"
 	"testing"
 
 	"quern/convert/config"
@@ -21,57 +18,69 @@ var answerKinds = map[string]Kind{
 
 // TestTokenizers holds that the entries of every tokenizer of the corpus are those that the reference writes.
 func TestTokenizers(t *testing.T) {
-	src, err := corpus.FS()
-	if err != nil {
-		t.Fatal(err)
-	}
-	pres := expectedPres(t, src)
-	files, err := fs.Glob(src, "tokenizer/*.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	compared := 0
-	for _, f := range files {
-		name := strings.TrimSuffix(path.Base(f), ".json")
-		folder, err := fs.Sub(src, "tokenizers/"+name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := fs.Stat(folder, "."); err != nil {
-			continue
-		}
-		answer, err := corpus.Answers(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var want []conformance.Entry
-		if json.Unmarshal(answer.GGUF, &want) != nil {
-			t.Logf("%s: the reference failed: %s", name, answer.GGUF)
-			continue
-		}
+	for _, f := range answered(t) {
 		compared++
-		t.Run(name, func(t *testing.T) { compareEntries(t, folder, name, want, pres[name]) })
+		t.Run(f.Name, func(t *testing.T) { compareEntries(t, f) })
 	}
 	if compared < 50 {
 		t.Errorf("%d tokenizers compared, want 50 or more", compared)
 	}
 }
 
-func compareEntries(t *testing.T, folder fs.FS, name string, want []conformance.Entry, pre string) {
-	kind, ok := answerKinds[name]
-	if !ok {
-		kind = GPT2
-	}
-	v, err := Build(folder, kind, Input{Config: config.Object{"vocab_size": count(t, want)}, Arch: "x", Pre: pre})
+// answeredFolder is a small tokenizer for which the reference writes entries.
+type answeredFolder struct {
+	corpus.Folder
+	pre  string // that it stands for
+	want []conformance.Entry
+}
+
+// answered lists them.
+func answered(t *testing.T) []answeredFolder {
+	t.Helper()
+	src, err := corpus.FS()
 	if err != nil {
 		t.Fatal(err)
 	}
+	pres := expectedPres(t, src)
+	folders, err := corpus.Folders()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []answeredFolder
+	for _, f := range folders {
+		a := answeredFolder{Folder: f, pre: pres[f.Name]}
+		if json.Unmarshal(f.Answer.GGUF, &a.want) != nil {
+			t.Logf("%s: the reference failed: %s", f.Name, f.Answer.GGUF)
+			continue
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// build makes the vocabulary under the name that the tokenizer stands for.
+func (f answeredFolder) build(t *testing.T) (*Vocab, Kind) {
+	t.Helper()
+	kind, ok := answerKinds[f.Name]
+	if !ok {
+		kind = GPT2
+	}
+	v, err := Build(f.FS, kind, Input{Config: config.Object{"vocab_size": count(t, f.want)}, Arch: "x", Pre: f.pre})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v, kind
+}
+
+func compareEntries(t *testing.T, f answeredFolder) {
+	v, kind := f.build(t)
 	tolerance := conformance.Tolerance{}
 	if kind == RWKV {
 		tolerance.Without = []string{keyTemplate}
 	}
 	g := vocabEntries(got(v), nil)
-	if err := conformance.Compare(&conformance.File{Version: 3, Metadata: want}, &conformance.File{Version: 3, Metadata: g}, tolerance); err != nil {
+	if err := conformance.Compare(&conformance.File{Version: 3, Metadata: f.want}, &conformance.File{Version: 3, Metadata: g}, tolerance); err != nil {
 		t.Error(err)
 	}
 }

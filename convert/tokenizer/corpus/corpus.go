@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path"
+	"strings"
 	"sync"
 	"testing/fstest"
 
@@ -92,6 +94,40 @@ func Texts() (groups, texts []string, err error) {
 func Answers(name string) (*Answer, error) {
 	a := &Answer{}
 	return a, read("tokenizer/"+name+".json", a)
+}
+
+// Folder is a small tokenizer whose files the archive holds, with the reference's answer.
+type Folder struct {
+	Name   string
+	FS     fs.FS
+	Answer *Answer
+}
+
+// Folders are the small tokenizers that have an answer, by name.
+func Folders() ([]Folder, error) {
+	src, err := FS()
+	if err != nil {
+		return nil, err
+	}
+	files, err := fs.Glob(src, "tokenizer/*.json")
+	if err != nil {
+		return nil, err
+	}
+	var out []Folder
+	for _, file := range files {
+		f := Folder{Name: strings.TrimSuffix(path.Base(file), ".json")}
+		if _, err := fs.Stat(src, "tokenizers/"+f.Name); err != nil {
+			continue // a published tokenizer, or a list
+		}
+		if f.FS, err = fs.Sub(src, "tokenizers/"+f.Name); err != nil {
+			return nil, err
+		}
+		if f.Answer, err = Answers(f.Name); err != nil {
+			return nil, err
+		}
+		out = append(out, f)
+	}
+	return out, nil
 }
 
 // read decodes a JSON file of the archive.
