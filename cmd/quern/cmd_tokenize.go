@@ -3,17 +3,15 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
 
 	"quern/convert/fault"
-	"quern/convert/tokenizer"
 	"quern/convert/vocab"
-	"quern/quantize/llamacpp"
-	"quern/stages/plan"
-	"quern/stages/source"
+	"quern/stages/tokens"
 
 	"github.com/urfave/cli/v2"
 )
@@ -36,29 +34,34 @@ func tokenize(ctx context.Context, c *cli.Context, o *output) error {
 	if err != nil {
 		return err
 	}
+	defer s.Shut()
 	texts, err := tokenizeTexts(c)
 	if err != nil {
 		return err
 	}
-	explain := c.Bool("explain") || c.String("pre") != ""
-	t, id, err := plan.Tokenizer(ctx, s, explain)
+	t, err := tokens.Open(ctx, s)
 	if err != nil {
 		return err
 	}
+	explain := c.Bool("explain") || s.Convert.Pre != "" || len(texts) == 0
+	for _, w := range t.Warnings {
+		fmt.Fprintf(o.err, "quern: warning: %s\n", w)
+	}
 	if explain {
-		if id == nil {
-			return &fault.Unsupported{On: s.Model, Says: "has no pre-tokenizer to decide", Next: "only byte-level vocabularies have one, and a GGUF file states its own"}
+		if err := printIdentity(t, o); err != nil {
+			return err
 		}
-		printIdentity(id, o)
+	} else if t.Refused != nil {
+		fmt.Fprintf(o.err, "quern: warning: llama.cpp is not asked: %s\n", t.Refused)
 	}
 	if len(texts) == 0 {
 		return nil
 	}
-	theirs, err := llamaIDs(ctx, c, o, s.Source, texts)
+	theirs, asked, err := t.Theirs(texts, c.Bool("special"))
 	if err != nil {
 		return err
 	}
-	if t == nil && theirs == nil {
+	if t.Ours == nil && !asked {
 		_, err := findRuntime(c)
 		return err
 	}
@@ -82,35 +85,83 @@ func tokenizeTexts(c *cli.Context) ([]string, error) {
 	return append(texts, more...), nil
 }
 
-// printIDs writes a line of ids for each text. Where llama.cpp encodes beside our engine and differs, its ids follow.
-func printIDs(t *tokenizer.Tokenizer, theirs [][]int32, texts []string, special bool, o *output) error {
+// encoded is a text's ids. Of a checkpoint those of its own tokenizer count, of a GGUF file llama.cpp's; the other side's
+// follow where it was asked and differs.
+type encoded struct {
+	IDs   []int32 `json:"ids"`
+	Llama []int32 `json:"llama,omitempty"`
+	Ours  []int32 `json:"ours,omitempty"`
+}
+
+// printIDs writes a line of ids for each text, and under it the ids of the other side where they differ.
+func printIDs(t *tokens.Tokens, theirs [][]int32, texts []string, special bool, o *output) error {
+	differ := 0
 	for i, text := range texts {
-		var ids []int32
-		if t != nil {
-			var err error
-			if ids, err = t.Encode(text, special); err != nil {
-				return err
-			}
-		} else {
-			ids = theirs[i]
-		}
-		if o.json {
-			b, err := json.Marshal(struct {
-				IDs   []int32 `json:"ids"`
-				Llama []int32 `json:"llama,omitempty"`
-			}{nonNil(ids), differing(ids, theirs, i)})
+		var e encoded
+		if t.Ours != nil {
+			ids, err := t.Ours.Encode(text, special)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(o.out, "%s\n", b)
-			continue
+			e.IDs = ids
 		}
-		o.printf("%s\n", joinIDs(ids))
-		if d := differing(ids, theirs, i); d != nil {
-			o.printf("%s   <- llama.cpp\n", joinIDs(d))
+		switch {
+		case theirs == nil || t.Ours != nil && slices.Equal(e.IDs, theirs[i]):
+		case t.Ours == nil:
+			e.IDs = theirs[i]
+		case t.File:
+			e.IDs, e.Ours = theirs[i], nonNil(e.IDs)
+		default:
+			e.Llama = nonNil(theirs[i])
+		}
+		if e.Llama != nil || e.Ours != nil {
+			differ++
+		}
+		if err := e.print(o); err != nil {
+			return err
 		}
 	}
+	switch {
+	case theirs == nil || t.Ours == nil:
+	case differ == 0:
+		fmt.Fprintf(o.err, "quern: llama.cpp agrees on %d of %d texts\n", len(texts), len(texts))
+	default:
+		fmt.Fprintf(o.err, "quern: llama.cpp encodes %d of %d texts otherwise\n", differ, len(texts))
+	}
 	return nil
+}
+
+func (e encoded) print(o *output) error {
+	if o.json {
+		e.IDs = nonNil(e.IDs)
+		b, err := json.Marshal(e)
+		if err == nil {
+			fmt.Fprintf(o.out, "%s\n", b)
+		}
+		return err
+	}
+	o.printf("%s\n", joinIDs(e.IDs))
+	if e.Llama != nil {
+		o.printf("%s   <- llama.cpp\n", marked(e.Llama, e.IDs))
+	}
+	if e.Ours != nil {
+		o.printf("%s   <- quern\n", marked(e.Ours, e.IDs))
+	}
+	return nil
+}
+
+// marked shows ids with what differs from other in brackets.
+func marked(ids, other []int32) string {
+	lo := 0
+	for lo < len(ids) && lo < len(other) && ids[lo] == other[lo] {
+		lo++
+	}
+	hi := 0
+	for hi < len(ids)-lo && hi < len(other)-lo && ids[len(ids)-1-hi] == other[len(other)-1-hi] {
+		hi++
+	}
+	parts := []string{joinIDs(ids[:lo]), "[" + joinIDs(ids[lo:len(ids)-hi]) + "]", joinIDs(ids[len(ids)-hi:])}
+	return strings.TrimSpace(strings.Join(parts, " "))
 }
 
 func nonNil(ids []int32) []int32 {
@@ -118,13 +169,6 @@ func nonNil(ids []int32) []int32 {
 		return []int32{}
 	}
 	return ids
-}
-
-func differing(ids []int32, theirs [][]int32, i int) []int32 {
-	if theirs == nil || slices.Equal(ids, theirs[i]) {
-		return nil
-	}
-	return theirs[i]
 }
 
 func joinIDs(ids []int32) string {
@@ -135,42 +179,36 @@ func joinIDs(ids []int32) string {
 	return strings.Join(w, " ")
 }
 
-// llamaIDs encodes by a GGUF file's own vocabulary, in a child.
-func llamaIDs(ctx context.Context, c *cli.Context, o *output, src *source.Source, texts []string) ([][]int32, error) {
-	if src.Kind != source.GGUF {
-		return nil, nil
-	}
-	child, err := startChild(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	defer child.Close()
-	m, err := child.Load(ctx, llamacpp.ModelOptions{Path: src.Path, VocabOnly: true})
-	if err != nil {
-		return nil, err
-	}
-	ids := make([][]int32, len(texts))
-	for i, t := range texts {
-		ids[i], err = child.Tokenize(ctx, llamacpp.TokenizeArgs{Slot: m.Slot, Text: []byte(t), Special: c.Bool("special"), Parse: true})
-		if err != nil {
-			return nil, err
+// printIdentity says how the pre-tokenizer was decided; a refusal is shown with what was tried, and returned.
+func printIdentity(t *tokens.Tokens, o *output) error {
+	id := t.Identity
+	var refused *vocab.UnknownPre
+	if id == nil {
+		if !errors.As(t.Refused, &refused) || refused.Identity == nil {
+			return t.Refused
 		}
+		id = refused.Identity
 	}
-	return ids, nil
-}
-
-func printIdentity(id *vocab.Identity, o *output) {
 	if o.json {
-		if b, err := json.Marshal(id); err == nil {
-			fmt.Fprintf(o.out, "%s\n", b)
+		b, err := json.Marshal(id)
+		if err != nil {
+			return err
 		}
-		return
+		fmt.Fprintf(o.out, "%s\n", b)
+		return t.Refused
 	}
 	proven := "proven against llama.cpp's vocabulary"
 	if !id.Proven {
-		proven = "not compared with llama.cpp"
+		proven = "not proven against llama.cpp's vocabulary"
 	}
-	o.printf("pre-tokenizer %s, by %s, %s\n", id.Pre, id.How, proven)
+	switch {
+	case refused != nil:
+		o.printf("pre-tokenizer refused\n")
+	case id.Pre == "":
+		o.printf("no pre-tokenizer to choose\n")
+	default:
+		o.printf("pre-tokenizer %s, by %s, %s\n", id.Pre, id.How, proven)
+	}
 	if id.Structure != "" {
 		o.printf("cuts: %s\n", id.Structure)
 	}
@@ -179,5 +217,9 @@ func printIdentity(id *vocab.Identity, o *output) {
 	}
 	for _, k := range id.Candidates {
 		o.printf("candidate %-20s structure %-5v differs %d %s\n", k.Pre, k.Structure, k.Differs, k.Why)
+		if refused != nil && k.First != nil {
+			o.printf("  %q ours %v llama.cpp %v\n", k.First.Text, k.First.Ours, k.First.Theirs)
+		}
 	}
+	return t.Refused
 }

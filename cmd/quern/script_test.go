@@ -18,6 +18,7 @@ import (
 
 	"quern/convert/conformance"
 	"quern/convert/gguf"
+	"quern/convert/tokenizer/corpus"
 	"quern/hfclient/hubtest"
 	"quern/quantize/llamacpp"
 	"quern/stages/source/pocket"
@@ -42,7 +43,7 @@ func TestScript(t *testing.T) {
 		Dir:   "testdata/script",
 		Setup: setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits_, "hub": hubCommand, "pocket": unpackPocket, "checkpoint": unpackCase, "lora": writeAdapter, "killed": killed, "interrupted": interrupted, "nan": spoil, "flip": flip, "absent": absent, "same": same,
+			"exits": exits_, "hub": hubCommand, "pocket": unpackPocket, "checkpoint": unpackCase, "tokenizer": unpackTokenizer, "lora": writeAdapter, "killed": killed, "interrupted": interrupted, "nan": spoil, "flip": flip, "absent": absent, "same": same,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "runtime" {
@@ -164,6 +165,15 @@ func unpackCase(ts *testscript.TestScript, _ bool, args []string) {
 	src, err := c.Checkpoint()
 	ts.Check(err)
 	ts.Check(os.CopyFS(ts.MkAbs(args[1]), src))
+}
+
+// tokenizer NAME DIR writes one of the small tokenizers of the corpus into a folder.
+func unpackTokenizer(ts *testscript.TestScript, _ bool, args []string) {
+	src, err := corpus.FS()
+	ts.Check(err)
+	sub, err := fs.Sub(src, "tokenizers/"+args[0])
+	ts.Check(err)
+	ts.Check(os.CopyFS(ts.MkAbs(args[1]), sub))
 }
 
 // killed AFTER PROGRAM ARGS... kills a program with SIGKILL that long after its start. It may have ended before.

@@ -60,6 +60,11 @@ func LoadFolder(src fs.FS) (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if name == "" {
+		if name, err = f.classOfFiles(); err != nil {
+			return nil, err
+		}
+	}
 	class, known := fastClasses[strings.TrimSuffix(strings.TrimSuffix(name, "Fast"), "Tokenizer")]
 	data, err := fs.ReadFile(src, "tokenizer.json")
 	hasFile := err == nil
@@ -133,7 +138,8 @@ func (f *folder) has(name string) bool {
 	return name != "" && err == nil
 }
 
-// className is the class that AutoTokenizer takes, and the remote code that would define it.
+// className is the class that AutoTokenizer takes, and the remote code that would define it; "" where no file names a class
+// or a type of model.
 func (f *folder) className() (name, remote string, err error) {
 	name, _ = f.config.text("tokenizer_class")
 	var auto struct{ AutoTokenizer json.RawMessage }
@@ -150,11 +156,45 @@ func (f *folder) className() (name, remote string, err error) {
 	if name, ok := model.text("tokenizer_class"); ok {
 		return name, remote, nil
 	}
-	kind, _ := model.text("model_type")
-	if class, ok := classOfType[kind]; ok {
+	kind, ok := model.text("model_type")
+	if class, known := classOfType[kind]; known {
 		return class, remote, nil
 	}
+	if !ok && remote == "" {
+		return "", "", nil
+	}
 	return "PreTrainedTokenizerFast", remote, nil
+}
+
+// classOfFiles is the class whose files a folder holds that names none; AutoTokenizer refuses such a folder.
+func (f *folder) classOfFiles() (string, error) {
+	if f.has("tokenizer.json") {
+		return "PreTrainedTokenizerFast", nil
+	}
+	name := ""
+	switch {
+	case f.has("vocab.json") && f.has("merges.txt"):
+		name = "GPT2Tokenizer"
+	case f.has("vocab.txt"):
+		name = "BertTokenizer"
+	case f.has("sentencepiece.bpe.model"):
+		name = "XLMRobertaTokenizer"
+	case f.has("spiece.model"):
+		name = "T5Tokenizer"
+	case f.has("tokenizer.model"):
+		data, err := fs.ReadFile(f.src, "tokenizer.model")
+		if err != nil {
+			return "", err
+		}
+		if m, err := ParseSentencePiece(data); err == nil {
+			name = map[int32]string{SPMBPE: "LlamaTokenizer", SPMUnigram: "T5Tokenizer"}[m.Kind]
+		}
+	}
+	if name == "" {
+		return "", &fault.Unsupported{On: "tokenizer", Says: "no file names a class or a type of model, and there is no tokenizer.json"}
+	}
+	f.note("no file names a class: read as %s, which its files are like", name)
+	return name, nil
 }
 
 // unsupported says why a folder without tokenizer.json cannot be read.
@@ -179,6 +219,9 @@ func (f *folder) dress(t *Tokenizer, class *tokenizerClass, slow bool) error {
 		return err
 	}
 	for _, a := range t.added.listed[before:] {
+		if slow {
+			break // without a tokenizer.json there is nothing that they differ from
+		}
 		f.note("token %q (id %d) is added or given other flags", a.Content, a.ID)
 	}
 	f.prefix(t, class)

@@ -7,12 +7,9 @@ import (
 	"quern/convert/tokenizer"
 )
 
-// quern tokenize and quern archs look at tokenizers without a model: only the files count here, and what a configuration
-// would have said is taken from them.
-// Identify decides the pre-tokenizer of a folder that holds tokenizer files and perhaps nothing else. A tokenizer that has
-// none to decide, such as a SentencePiece model, gives an Identity whose Pre is what the reference writes for its kind.
-// A refusal is an *UnknownPre, which holds what was tried.
-func Identify(src fs.FS, in Input) (*Identity, error) {
+// FromFiles reads the vocabulary of a folder that holds tokenizer files and perhaps nothing else: what a configuration
+// would have said is taken from them. A refused pre-tokenizer is an *UnknownPre, which holds what was tried.
+func FromFiles(src fs.FS, in Input) (*Vocab, error) {
 	kind, err := kindOfFolder(src)
 	if err != nil {
 		return nil, err
@@ -25,20 +22,31 @@ func Identify(src fs.FS, in Input) (*Identity, error) {
 		tokens, _ := t.Vocab()
 		in.VocabSize = int64(len(tokens))
 	}
-	v, err := Build(src, kind, in)
-	if err != nil {
-		return nil, err
-	}
+	return Build(src, kind, in)
+}
+
+// Decided is how the pre-tokenizer was decided. A vocabulary that has none to decide, such as a SentencePiece model's,
+// gives an Identity whose Pre is what the reference writes for its kind.
+func (v *Vocab) Decided() *Identity {
 	if v.Pre != nil {
-		return v.Pre, nil
+		return v.Pre
 	}
 	pre, _ := v.Value(keyPre).(string)
-	return &Identity{Pre: pre, How: HowStructure, Structure: string(kind)}, nil
+	model, _ := v.Value(keyModel).(string)
+	return &Identity{Pre: pre, How: HowStructure, Structure: "a vocabulary of the kind " + model + ", whose cuts need no name", Differs: []Difference{}}
 }
 
 // kindOfFolder is the kind that the files themselves suggest, without a configuration.
 func kindOfFolder(src fs.FS) (Kind, error) {
 	if !exists(src, "tokenizer.json") {
+		if exists(src, "vocab.txt") && !exists(src, "vocab.json") {
+			return BERT, nil
+		}
+		if data, err := fs.ReadFile(src, "tokenizer.model"); err == nil {
+			if m, err := tokenizer.ParseSentencePiece(data); err == nil && m.Kind == tokenizer.SPMBPE {
+				return SPM, nil
+			}
+		}
 		for _, f := range []struct {
 			name string
 			kind Kind

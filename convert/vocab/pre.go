@@ -29,6 +29,7 @@ const (
 	HowHash      How = "hash"      // the reference's table knows the tokenizer
 	HowStructure How = "structure" // it cuts as a known entry does, by its file format or by its parts, or no text of the corpus differs
 	HowOverride  How = "override"  // the user said so
+	HowFile      How = "file"      // a GGUF file states it
 )
 
 // Identity is the decision on a pre-tokenizer.

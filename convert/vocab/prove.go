@@ -92,7 +92,20 @@ func (b *builder) differences(pre string) ([]Difference, error) {
 // vocabularyFile is a GGUF file with the vocabulary under the name and nothing else; llama.cpp reads no more of it when
 // it is asked for the vocabulary only.
 func (b *builder) vocabularyFile(pre string) ([]byte, error) {
-	kv := append(entries{{Key: "general.architecture", Value: "llama"}}, b.kv...)
+	return header(b.kv, "", pre)
+}
+
+// Header is a GGUF file of the vocabulary alone; name is the model's, at which llama.cpp looks for a few families.
+func (v *Vocab) Header(name string) ([]byte, error) {
+	pre, _ := v.Value(keyPre).(string)
+	return header(v.KVs, name, pre)
+}
+
+func header(list entries, name, pre string) ([]byte, error) {
+	var kv entries
+	kv.set("general.architecture", "llama")
+	kv.set("general.name", name)
+	kv = append(kv, list...)
 	kv.set(keyPre, pre)
 	plan, err := gguf.Layout(kv, nil, 0)
 	if err != nil {

@@ -424,16 +424,16 @@ func TestDisagreements(t *testing.T) {
 	}
 }
 
-// TestIdentify holds that a folder of tokenizer files is enough.
-func TestIdentify(t *testing.T) {
+// TestFromFiles holds that a folder of tokenizer files is enough.
+func TestFromFiles(t *testing.T) {
 	for name, want := range map[string]string{"adv-gpt4o": "gpt-4o", "spm": "default", "wpm": "jina-v2-en", "tekken": "tekken", "rwkv": ""} {
 		folder, prover := recordedFolder(t, name)
-		id, err := Identify(folder, Input{Arch: "x", Prover: prover})
+		v, err := FromFiles(folder, Input{Arch: "x", Prover: prover})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if id.Pre != want {
+		if id := v.Decided(); id.Pre != want {
 			t.Errorf("%s: %s, want %s", name, id.Pre, want)
 		}
 	}

@@ -226,3 +226,35 @@ func octets(v any) []byte {
 	}
 	return nil
 }
+
+// StoredIdentity is the pre-tokenizer that a GGUF file states. Where llama.cpp can be asked, Differs lists the texts of the
+// corpus that it encodes otherwise than our engine does; a nil engine or ask compares nothing.
+func StoredIdentity(kv []gguf.KV, engine *stored.Vocabulary, ask func([]string) ([][]int32, error)) (*Identity, error) {
+	e := entries(kv)
+	id := &Identity{How: HowFile, Differs: []Difference{}}
+	id.Pre, _ = e.value(keyPre).(string)
+	model, _ := e.value(keyModel).(string)
+	id.Structure = "a vocabulary of the kind " + model
+	if engine == nil || ask == nil {
+		return id, nil
+	}
+	var texts []string
+	for _, s := range samples() {
+		texts = append(texts, s.text)
+	}
+	theirs, err := ask(texts)
+	if err != nil {
+		return nil, err
+	}
+	for i, s := range samples() {
+		ours, err := engine.Encode(s.text, false)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Equal(ours, theirs[i]) {
+			id.Differs = append(id.Differs, Difference{kindOf(s, false), s.text, ours, theirs[i]})
+		}
+	}
+	id.Proven = len(id.Differs) == 0
+	return id, nil
+}

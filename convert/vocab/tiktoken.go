@@ -22,7 +22,10 @@ func (b *builder) rankTokens(f rankFamily) (*rankVocab, []token, error) {
 		return nil, nil, err
 	}
 	if !ok {
-		return nil, nil, &fault.Invalid{On: "config.json", Says: "no vocab_size"}
+		if exists(b.src, "config.json") {
+			return nil, nil, &fault.Invalid{On: "config.json", Says: "no vocab_size"}
+		}
+		size = len(v.order) + len(v.special) // tokenizer files alone
 	}
 	list, err := v.list(f.file, size)
 	return v, list, err

@@ -44,14 +44,28 @@ func (p *Prover) Encode(gguf []byte, texts []string) ([][]int32, error) {
 	if err := f.Close(); err != nil {
 		return nil, err
 	}
-	m, err := p.child.Load(p.ctx, llamacpp.ModelOptions{Path: f.Name(), CPUOnly: true, VocabOnly: true})
+	return p.encode(f.Name(), texts, false)
+}
+
+// EncodeFile gives the ids of each text by the vocabulary of any GGUF file; special: with the tokens around a text.
+func (p *Prover) EncodeFile(path string, texts []string, special bool) ([][]int32, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.start(); err != nil {
+		return nil, err
+	}
+	return p.encode(path, texts, special)
+}
+
+func (p *Prover) encode(path string, texts []string, special bool) ([][]int32, error) {
+	m, err := p.child.Load(p.ctx, llamacpp.ModelOptions{Path: path, CPUOnly: true, VocabOnly: true})
 	if err != nil {
 		return nil, err
 	}
 	defer p.child.Unload(p.ctx, m.Slot) //nolint:errcheck // the next Load says if the child is gone
 	ids := make([][]int32, len(texts))
 	for i, t := range texts {
-		if ids[i], err = p.child.Tokenize(p.ctx, llamacpp.TokenizeArgs{Slot: m.Slot, Text: []byte(t), Parse: true}); err != nil {
+		if ids[i], err = p.child.Tokenize(p.ctx, llamacpp.TokenizeArgs{Slot: m.Slot, Text: []byte(t), Special: special, Parse: true}); err != nil {
 			return nil, err
 		}
 	}

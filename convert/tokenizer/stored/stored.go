@@ -1,4 +1,4 @@
-// Package stored runs the vocabulary of a GGUF file as llama.cpp v0.5.0 runs it: five kinds of tokenizers that resemble
+// Package stored runs the vocabulary of a GGUF file as llama.cpp v0.5.0 runs it: six kinds of tokenizers that resemble
 // Hugging Face's and are none of them. Where a checkpoint's own tokenizer is gone, this is what its file still says.
 //
 // Held by tests: the ids that libllama gave for the conformance corpus (package vocab, TestStored).
@@ -30,7 +30,7 @@ const (
 
 // Definition is what a file says of its vocabulary, with llama.cpp's defaults for what it does not say.
 type Definition struct {
-	Model  string // llama, gpt2, gemma4, bert, t5, rwkv
+	Model  string // llama, gpt2, gemma4, bert, t5, rwkv, plamo2
 	Tokens []string
 	Types  []Type    // by id; shorter lists leave the rest Normal
 	Scores []float32 // by id; may be empty
@@ -109,6 +109,8 @@ func New(d *Definition) (*Vocabulary, error) {
 		v.run, err = newUnigram(v)
 	case "rwkv":
 		v.run, err = newRWKV(v)
+	case "plamo2":
+		v.run, err = newPlamo(v)
 	default:
 		err = &fault.Unsupported{On: "vocabulary", Says: fmt.Sprintf("model %q is not run by quern's own engine", d.Model)}
 	}
@@ -169,10 +171,10 @@ func (v *Vocabulary) Encode(text string, special bool) ([]int32, error) {
 	return ids, nil
 }
 
-// begin is the token before a text. WordPiece models have one whatever the file says of it; RWKV's never.
+// begin is the token before a text. WordPiece models have one whatever the file says of it.
 func (v *Vocabulary) begin() ([]int32, error) {
 	switch d := v.def; {
-	case d.Model == "rwkv" || d.Model != "bert" && !d.AddBOS:
+	case d.bare() || d.Model != "bert" && !d.AddBOS:
 		return nil, nil
 	case d.BOS < 0:
 		return nil, v.lacks("bos")
@@ -181,13 +183,16 @@ func (v *Vocabulary) begin() ([]int32, error) {
 	}
 }
 
+// bare tells the kinds that set nothing around a text, whatever the file says.
+func (d *Definition) bare() bool { return d.Model == "rwkv" || d.Model == "plamo2" }
+
 // end adds the token after a text.
 func (v *Vocabulary) end(ids []int32) ([]int32, error) {
 	id, name := v.def.EOS, "eos"
 	switch d := v.def; {
 	case d.Model == "bert":
 		id, name = d.SEP, "sep"
-	case d.Model == "rwkv" || !d.AddEOS:
+	case d.bare() || !d.AddEOS:
 		return ids, nil
 	}
 	if id < 0 {
