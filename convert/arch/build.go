@@ -323,7 +323,7 @@ func (b *Build) through(rules Rules, it Item) error {
 
 // emit names a tensor by its role, fuses it where that is asked for, and makes it an output.
 func (b *Build) emit(it Item) error {
-	id, name, ok := b.names.Map(it.Name)
+	id, name, ok := b.names.Map(it.Name, b.Env.Arch.Ends...)
 	if !ok {
 		id, ok = b.names.Own(it.Name)
 		if name = it.Name; !ok && !it.Final {

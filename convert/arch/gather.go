@@ -90,7 +90,7 @@ func (g *gather) apply(b *Build, it Item) ([]Item, error) {
 	if grp.items == nil {
 		grp.items, grp.experts = map[place]Item{}, 1
 		if g.experts != nil {
-			n, err := b.Int(g.experts)
+			n, err := b.blockEnv(it.Block).Int(g.experts)
 			if err != nil {
 				return nil, err
 			}

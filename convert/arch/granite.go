@@ -114,8 +114,12 @@ var _ = Register(Arch{
 	FuseGateUp: true,
 })
 
-// feature is a vision projector: the layers that it reads and writes.
-type feature struct{ vision, layer int64 }
+// feature is a vision projector: the layers that it reads and writes, and what the checkpoint calls it.
+type feature struct {
+	vision, layer int64
+	kind          string // layerwise or spatial
+	index         int64  // among those of its kind
+}
 
 // deepstackMapping tells for each layer which projector's features it takes, -1 for none; the first projector, by layer, makes
 // the embedding and is not among them. Source: conversion/granite.py, get_normalized_projector_map.
@@ -129,7 +133,6 @@ var deepstackMapping = Fn("layers that take image features", func(e *Env) (any, 
 	if err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(features, func(a, b feature) int { return int(a.layer - b.layer) })
 	out := make([]int64, e.Blocks)
 	for i := range out {
 		out[i] = -1
@@ -149,7 +152,8 @@ var deepstackMapping = Fn("layers that take image features", func(e *Env) (any, 
 	return out, nil
 })
 
-// projectorFeatures lists the projectors: pairs by what they read, then those that all read the same layer.
+// projectorFeatures lists the projectors by the layer that they write: pairs by what they read, and those that all read the
+// same layer.
 func projectorFeatures(e *Env, pairs, spatial any) ([]feature, error) {
 	layers, err := e.Int(In("text_config", Cfg("num_hidden_layers")))
 	if err != nil {
@@ -178,15 +182,22 @@ func projectorFeatures(e *Env, pairs, spatial any) ([]feature, error) {
 		if out[i].layer < 0 {
 			out[i].layer += layers
 		}
+		out[i].kind, out[i].index = "layerwise", int64(i)
+	}
+	read, err := CfgOr("spatial_vision_layer", -1).Eval(e)
+	if err != nil {
+		return nil, err
 	}
 	list, _ = asList(spatial)
-	for _, layer := range list {
-		f, err := e.feature(int64(0), layer)
+	for i, layer := range list {
+		f, err := e.feature(read, layer)
 		if err != nil {
 			return nil, err
 		}
+		f.kind, f.index = "spatial", int64(i)
 		out = append(out, f)
 	}
+	slices.SortStableFunc(out, func(a, b feature) int { return int(a.layer - b.layer) })
 	return out, nil
 }
 

@@ -16,10 +16,10 @@ type Key struct {
 	Value Expr
 	If    Expr // nil: always
 
-	audio bool // of let: the audio tower's part is meant
-	let   bool // Value replaces the configuration's key Name, for the steps that follow
-	fail  bool // Name is the reason of a refusal
-	do    func(*Meta) error
+	in   part // of let: whose key is replaced
+	let  bool // Value replaces the configuration's key Name, for the steps that follow
+	fail bool // Name is the reason of a refusal
+	do   func(*Meta) error
 }
 
 // Keys is metadata in order. Setting a key again keeps its first place, as in the reference.
@@ -134,12 +134,8 @@ func (m *Meta) step(k Key) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case k.let && k.audio:
-		m.Env = m.Env.withAudio(k.Name, v)
-		return nil
-	case k.let:
-		m.Env = m.Env.with(k.Name, v)
+	if k.let {
+		m.Env = m.Env.withIn(k.in, k.Name, v)
 		return nil
 	}
 	if err := m.Set(k.Name, v); err != nil {

@@ -17,7 +17,7 @@ import (
 //	OfRoot(x)     x over the whole configuration
 //	OfProcessor(x) x over preprocessor_config.json, with processor_config.json over it
 //
-// Let changes Config, LetAudio the audio tower's part. Source: conversion/base.py, MmprojModel.
+// Let changes Config, LetAudio and LetProcessor the other two. Source: conversion/base.py, MmprojModel.
 
 const clipArch = "clip"
 
@@ -28,6 +28,7 @@ const (
 	wholePart part = iota
 	visionPart
 	audioPart
+	processorPart
 )
 
 // Projector tells whether the entry makes the vision or audio part of a checkpoint.
@@ -169,17 +170,28 @@ func OfProcessor(x any) Expr {
 // LetAudio is Let for the audio tower's part.
 func LetAudio(name string, value any) Key {
 	k := Let(name, value)
-	k.audio = true
+	k.in = audioPart
 	return k
 }
 
-// withAudio is the environment with one key of the audio tower's part set.
-func (e *Env) withAudio(key string, v any) *Env {
-	if e.part == audioPart {
+// LetProcessor is Let for the description of how pictures and sound are prepared.
+func LetProcessor(name string, value any) Key {
+	k := Let(name, value)
+	k.in = processorPart
+	return k
+}
+
+// withIn is the environment with one key of a part set.
+func (e *Env) withIn(p part, key string, v any) *Env {
+	c := *e
+	switch {
+	case p == processorPart:
+		c.processor = e.processor.Merge(config.Object{key: v})
+	case p == audioPart && e.part != audioPart:
+		c.audio = e.audio.Merge(config.Object{key: v})
+	default:
 		return e.with(key, v)
 	}
-	c := *e
-	c.audio = e.audio.Merge(config.Object{key: v})
 	return &c
 }
 

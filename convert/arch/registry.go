@@ -33,6 +33,7 @@ type Arch struct {
 	Extra   []Generate // tensors that are not in the checkpoint; they come first
 	Tensors Rules      // over the tensors in order
 	Force   []Force    // types of tensors that the general rules do not give
+	Ends    []string   // ends of tensor names that are tried beside .weight and .bias
 
 	Dequantize func(*Build, *dequant.Set) (done bool, err error) // what the general reading of quantized weights does not do; done: nothing is left to it
 	FP8AsQ8    bool                                              // eight-bit floats become Q8_0 without being asked for
@@ -133,6 +134,7 @@ func inherit(a Arch, base *Arch) Arch {
 	list(&a.Extra, base.Extra)
 	list(&a.Tensors, base.Tensors)
 	list(&a.Force, base.Force)
+	list(&a.Ends, base.Ends)
 	list(&a.Early, base.Early)
 	list(&a.Keys, base.Keys)
 	list(&a.VocabCases, base.VocabCases)

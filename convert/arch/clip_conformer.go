@@ -1,0 +1,113 @@
+package arch
+
+import (
+	"fmt"
+	"math"
+
+	"quern/convert/fault"
+	"quern/convert/gguf"
+	"quern/convert/safetensors"
+	"quern/convert/view"
+)
+
+// What conformer audio towers share (Gemma 3n, LFM2-Audio): batch norms are folded into a factor and a summand, convolutions over
+// one channel lose that dimension. Source: conversion/gemma.py, ConformerAudioModel.
+
+// conformerSound are the names of the audio parts.
+const conformerSound = "*{audio|codebook|conformer|depth_embedding|depthformer|depth_linear}*"
+
+// conformerForce keeps convolutions in F32.
+var conformerForce = []Force{{From: "*{audio|codebook|conformer|depth_embedding|depthformer|depth_linear}*.conv*", Type: gguf.F32},
+	{From: "*{audio|codebook|conformer|depth_embedding|depthformer|depth_linear}*_conv*.weight*", Type: gguf.F32}}
+
+// conformerEnds are the limits that quantization-aware training left beside weights.
+var conformerEnds = []string{".input_max", ".input_min", ".output_max", ".output_min"}
+
+// conformerTensors see names that begin with "conformer.".
+var conformerTensors = Rules{
+	Code("*batch_norm*", "fold mean and variance into weight and bias", foldBatchNorm),
+	On("conformer.pre_encode.conv.*.bias", Unsqueeze(-1), Unsqueeze(-1)),
+	On("*conv.depthwise_conv*.weight", Squeeze(1)),
+	On("*conv.pointwise_conv*.weight", Squeeze(2)),
+}
+
+var batchNormParts = []string{"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
+
+// foldBatchNorm waits for the five tensors of a layer's norm and makes two of them, where the last one comes.
+func foldBatchNorm(b *Build, it Item) ([]Item, error) {
+	prefix := fmt.Sprintf("conformer.layers.%d.conv.batch_norm.", it.Block)
+	key := "batch norm " + prefix
+	got, _ := b.Scratch[key].(map[string]Item)
+	if got == nil {
+		got = map[string]Item{}
+		b.Scratch[key] = got
+		b.Last(func() error {
+			for _, part := range batchNormParts {
+				if _, ok := got[prefix+part]; !ok {
+					return &fault.Invalid{On: "checkpoint", Says: "no " + prefix + part}
+				}
+			}
+			return nil
+		})
+	}
+	got[it.Name] = it
+	if len(got) < len(batchNormParts) {
+		return nil, nil
+	}
+	in := func(part string) view.Tensor { return got[prefix+part].View }
+	factor, err := batchNorm(in("weight"), in("running_var"))
+	if err != nil {
+		return nil, &fault.Invalid{On: it.Source, Says: "the norm cannot be folded", Err: err}
+	}
+	summand, err := batchNorm(in("weight"), in("running_var"), in("bias"), in("running_mean"))
+	if err != nil {
+		return nil, &fault.Invalid{On: it.Source, Says: "the norm cannot be folded", Err: err}
+	}
+	first, second := it, it
+	first.Name, first.View = prefix+"weight", factor
+	second.Name, second.View = prefix+"bias", summand
+	return []Item{first, second}, nil
+}
+
+// batchNorm is weight / sqrt(variance + eps), or with bias and mean bias - mean * that, every step rounded to the type at hand.
+func batchNorm(ts ...view.Tensor) (view.Tensor, error) {
+	const eps = 1e-5
+	half := true
+	for i := range ts {
+		var err error
+		if ts[i], err = wide(ts[i]); err != nil {
+			return view.Tensor{}, err
+		}
+		half = half && ts[i].DType == safetensors.F16
+	}
+	typ := safetensors.F32
+	if half {
+		typ = safetensors.F16
+	}
+	return view.Zip(typ, func(_ int64, dst []float32, in [][]float32) {
+		round := func(v []float32) { view.Round(v, typ) }
+		a := make([]float32, len(dst))
+		for i := range a {
+			a[i] = in[1][i] + float32(eps)
+		}
+		round(a)
+		for i := range a {
+			a[i] = float32(math.Sqrt(float64(a[i])))
+		}
+		round(a)
+		for i := range a {
+			a[i] = in[0][i] / a[i]
+		}
+		round(a)
+		if len(in) == 4 {
+			for i := range a {
+				a[i] = float32(in[3][i] * a[i])
+			}
+			round(a)
+			for i := range a {
+				a[i] = in[2][i] - a[i]
+			}
+		}
+		copy(dst, a)
+	}, ts...)
+}

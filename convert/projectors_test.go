@@ -1,0 +1,88 @@
+package convert_test
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"quern/convert/arch"
+	"quern/convert/config"
+	"quern/convert/conformance"
+)
+
+// TestProjectorCases wants a recorded case for every registered class of projectors, or the reason why there can be none, and no
+// class that the reference does not have.
+func TestProjectorCases(t *testing.T) {
+	data, err := os.ReadFile("testdata/projectors.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reasons := map[string]string{}
+	for line := range strings.Lines(string(data)) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			name, reason, _ := strings.Cut(line, ":")
+			reasons[name] = strings.TrimSpace(reason)
+		}
+	}
+	shown := projectorCases(t)
+	names, with := arch.ProjectorNames(), 0
+	for _, name := range names {
+		reason, known := reasons[name]
+		switch {
+		case !known:
+			t.Errorf("%s: no projector of the reference", name)
+		case !shown[name] && reason == "":
+			t.Errorf("%s: neither a case nor a reason why there is none", name)
+		case shown[name] && reason != "":
+			t.Errorf("%s: has a case, and a reason why it has none: %s", name, reason)
+		}
+		if shown[name] {
+			with++
+		}
+	}
+	missing := 0
+	for name := range reasons {
+		if !slices.Contains(names, name) {
+			missing++
+		}
+	}
+	t.Logf("count: %d of the reference's %d classes of projectors, %d with a case, %d not yet", len(names), len(reasons), with, missing)
+}
+
+// projectorCases are the classes whose projector a case makes, which the reference does not refuse.
+func projectorCases(t *testing.T) map[string]bool {
+	tree, err := corpus()
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := conformance.Cases(tree, "convert")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := map[string]bool{}
+	for _, name := range names {
+		c, err := conformance.OpenCase(tree, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for run, args := range c.Runs {
+			if !slices.Contains(args, "--mmproj") || slices.Contains(c.Fails, run) {
+				continue
+			}
+			src, err := c.Checkpoint()
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg, err := config.Load(src, c.Dir)
+			if err != nil {
+				continue // Mistral's own format and the like have no class name
+			}
+			if hf, err := cfg.ProjectorArchitecture(); err == nil {
+				shown[hf] = true
+			}
+			break
+		}
+	}
+	return shown
+}
