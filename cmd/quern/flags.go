@@ -203,7 +203,7 @@ func parseBytes(s string) (int64, error) {
 // newState fills what all commands that make files share.
 func newState(c *cli.Context, model string) (*job.State, error) {
 	s := &job.State{}
-	s.Model, s.Out, s.Stream = model, c.String("out"), c.Bool("stream")
+	s.Model, s.Out, s.Stream, s.DryRun = model, c.String("out"), c.Bool("stream"), c.Bool("dry-run")
 	s.Args, s.Version, s.Kernel, s.Workers = os.Args[1:], quernVersion(), c.String("kernel"), c.Int("workers")
 	switch s.Kernel {
 	case "", "auto", "llamacpp", "go":

@@ -54,7 +54,7 @@ func (p *Plan) Split(s Splitting) ([]Part, error) {
 			meta = slices.DeleteFunc(slices.Clone(p.Metadata), isSplitKey)
 		}
 		meta = append(meta, s.keys(i, len(starts), len(p.Outputs))...)
-		plan, err := Layout(meta, slices.Clone(p.Outputs[first:end]), p.alignment())
+		plan, err := Layout(meta, slices.Clone(p.Outputs[first:end]), p.Alignment())
 		if err != nil {
 			return nil, err
 		}
@@ -67,8 +67,9 @@ func isSplitKey(kv KV) bool {
 	return kv.Key == KeySplitNo || kv.Key == KeySplitCount || kv.Key == KeySplitTensors
 }
 
-func (p *Plan) alignment() int64 {
-	if n, ok := p.Int("general.alignment"); ok && n > 0 {
+// Alignment is what tensors are padded to: the metadata's, else DefaultAlignment.
+func (p *Plan) Alignment() int64 {
+	if n, ok := p.Int(AlignmentKey); ok && n > 0 {
 		return n
 	}
 	return DefaultAlignment
@@ -136,5 +137,5 @@ func Merge(parts []*File) (Plan, error) {
 	if n, ok := parts[0].Int(KeySplitTensors); ok && n != int64(len(outs)) {
 		return Plan{}, &FormatError{File: parts[0].Name, Says: fmt.Sprintf("%s is %d, the parts hold %d", KeySplitTensors, n, len(outs))}
 	}
-	return Layout(meta, outs, parts[0].alignment())
+	return Layout(meta, outs, parts[0].Plan.Alignment())
 }

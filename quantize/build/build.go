@@ -37,6 +37,7 @@ type Target struct {
 	Type       gguf.Type // of the output
 	Offset     int64     // of the tensor's first byte in that file: the plan's DataOffset + the output's Offset
 	Importance []float32 // a weight per column, or per column of each matrix of the outermost dimension, one behind the other; nil = none
+	Alignment  int64     // of that file: the tensor is followed by zeros up to it; 0 = 32
 	Copy       bool      // the source's bytes pass unchanged: it is already in the output's layout
 }
 
@@ -50,11 +51,10 @@ type Job struct {
 
 // Options are the limits of a run; the zero value is the default.
 type Options struct {
-	Workers   int               // 0 = GOMAXPROCS
-	Slab      int64             // elements of a slab at most; 0 = DefaultSlab
-	Alignment int64             // tensors are followed by zeros up to it; 0 = 32
-	Finite    bool              // refuse NaN and infinity for F32, F16 and BF16 targets too, as llama-quantize does
-	Progress  func(bytes int64) // source bytes done since the last call; calls do not overlap
+	Workers  int               // 0 = GOMAXPROCS
+	Slab     int64             // elements of a slab at most; 0 = DefaultSlab
+	Finite   bool              // refuse NaN and infinity for F32, F16 and BF16 targets too, as llama-quantize does
+	Progress func(bytes int64) // source bytes done since the last call; calls do not overlap
 }
 
 // DefaultSlab is 4 MiB of float32.
@@ -117,9 +117,6 @@ func (r *run) defaults() {
 	}
 	if r.Slab <= 0 {
 		r.Slab = DefaultSlab
-	}
-	if r.Alignment <= 0 {
-		r.Alignment = gguf.DefaultAlignment
 	}
 }
 

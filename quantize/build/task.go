@@ -71,7 +71,10 @@ func (r *run) add(j *Job) error {
 			return fail("%s", says)
 		}
 		g.end = to.Offset + t.rows*g.rowBytes
-		g.pad = gguf.Pad(t.rows*g.rowBytes, r.Alignment) - t.rows*g.rowBytes
+		if g.Alignment <= 0 {
+			g.Alignment = gguf.DefaultAlignment
+		}
+		g.pad = gguf.Pad(t.rows*g.rowBytes, g.Alignment) - t.rows*g.rowBytes
 		t.widen = t.widen || g.how == narrow || g.how == quantize
 		t.finite = t.finite || g.how == quantize || r.Finite && !to.Copy && narrowTypes[to.Type]
 		t.to = append(t.to, g)

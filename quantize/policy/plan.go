@@ -82,6 +82,9 @@ func Decide(parts []*gguf.Plan, ft FileType, o Options) (*Output, error) {
 	if len(parts) == 0 || !ft.Valid() {
 		return nil, &OptionError{Option: "type", Value: ft.String(), Says: fmt.Sprintf("not a file type, or a source of %d files", len(parts))}
 	}
+	if o.Imatrix != nil && len(o.Imatrix.Entries) == 0 {
+		o.Imatrix = nil // options took every entry away: the reference then quantizes, and writes metadata, as without one
+	}
 	// further parts hold tensors only; their metadata is split.* alone
 	m, err := facts(parts[0], o.Overrides)
 	if err != nil {
@@ -138,22 +141,14 @@ func (o *Output) layout(k keys) error {
 			outs = append(outs, gguf.Output{Name: o.Decisions[next].Name, Type: o.Decisions[next].To, Shape: o.shapes[next]})
 		}
 		var err error
-		if f.Plan, err = gguf.Layout(own, outs, alignment(own)); err != nil {
+		// the reference keeps the key and lays the tensors out by 32 whatever it says, which no reader then understands
+		said := gguf.Plan{Metadata: own}
+		if f.Plan, err = gguf.Layout(own, outs, said.Alignment()); err != nil {
 			return err
 		}
 		o.Files = append(o.Files, f)
 	}
 	return nil
-}
-
-// alignment is the one that the metadata says. The reference keeps the key and lays the tensors out by 32 whatever it says, which
-// no reader then understands; quern keeps its word.
-func alignment(k keys) int64 {
-	p := gguf.Plan{Metadata: k}
-	if n, ok := p.Int(gguf.AlignmentKey); ok {
-		return n
-	}
-	return gguf.DefaultAlignment
 }
 
 // Refusals are the reasons not to write the file, in the order of the tensors.

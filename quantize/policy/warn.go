@@ -56,7 +56,7 @@ func (o *Output) warnImatrix(all []tensor) {
 
 // warnAlignment says where quern leaves the reference.
 func (o *Output) warnAlignment(k keys) {
-	if n := alignment(k); n != gguf.DefaultAlignment {
+	if n := (&gguf.Plan{Metadata: k}).Alignment(); n != gguf.DefaultAlignment {
 		o.Warnings = append(o.Warnings, Warning{gguf.AlignmentKey,
 			fmt.Sprintf("tensors are aligned to %d as the key says; llama-quantize would align them to %d and leave the key", n, gguf.DefaultAlignment)})
 	}

@@ -67,7 +67,7 @@ type collector struct {
 	jobs    []build.Job
 	at      map[reading]int
 	place   map[string]place // by the source's name
-	parts   []io.ReaderAt // of a GGUF source, opened at first use
+	parts   []io.ReaderAt    // of a GGUF source, opened at first use
 	closers []io.Closer
 }
 
@@ -77,7 +77,7 @@ func (c *collector) converted(a *job.Artifact, file int) error {
 	for pi, p := range a.Plans {
 		for i, o := range p.Outputs {
 			src := a.Firsts[pi] + i
-			t := build.Target{File: file + pi, Type: o.Type, Offset: p.DataOffset + o.Offset, Copy: m.Raw[src]}
+			t := build.Target{File: file + pi, Type: o.Type, Offset: p.DataOffset + o.Offset, Alignment: p.Alignment(), Copy: m.Raw[src]}
 			c.add(reading{index: src, raw: m.Raw[src]}, m.Sources[src], t)
 		}
 	}
@@ -98,7 +98,7 @@ func (c *collector) copied(a *job.Artifact, file int) error {
 			if err != nil {
 				return err
 			}
-			c.add(reading{part: ref.Part, index: ref.Index, raw: true}, t, build.Target{File: file + pi, Type: o.Type, Offset: p.DataOffset + o.Offset, Copy: true})
+			c.add(reading{part: ref.Part, index: ref.Index, raw: true}, t, build.Target{File: file + pi, Type: o.Type, Offset: p.DataOffset + o.Offset, Alignment: p.Alignment(), Copy: true})
 		}
 	}
 	return nil
@@ -109,7 +109,7 @@ func (c *collector) quantized(a *job.Artifact, file int) error {
 	for fi, f := range a.Policy.Files {
 		for i, o := range f.Plan.Outputs {
 			d := a.Policy.Decisions[f.First+i]
-			t := build.Target{File: file + fi, Type: o.Type, Offset: f.Plan.DataOffset + o.Offset}
+			t := build.Target{File: file + fi, Type: o.Type, Offset: f.Plan.DataOffset + o.Offset, Alignment: f.Plan.Alignment()}
 			if d.Importance && c.s.Imatrix != nil && !d.Copied() {
 				t.Importance = c.s.Imatrix(d.SourceName)
 			}

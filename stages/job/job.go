@@ -31,6 +31,7 @@ type Request struct {
 	Imatrix Importance
 	Wish    recommend.Wish
 	For     string // a machine that is not here
+	DryRun  bool   // only to be planned: what would refuse the work is a warning
 	Force   bool   // write over a file that is there and differs
 	NoSmoke bool
 	NoBench bool

@@ -35,6 +35,7 @@ func (Stage) Plan(_ context.Context, s *job.State) (pipeline.Step, error) {
 
 // Run fills Source, Checked or Parts, Machine, Shape, Advice and Files of the state.
 func (st Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
+	s.DryRun = s.DryRun || st.Only
 	if err := Open(ctx, s); err != nil {
 		return err
 	}
@@ -49,6 +50,9 @@ func (st Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error
 	}
 	if err := describe(ctx, s); err != nil {
 		return err
+	}
+	for _, w := range policyWarnings(s) {
+		ev.Emit(w)
 	}
 	if err := fits(s, ev); err != nil {
 		return err
@@ -196,6 +200,11 @@ func lines(s *job.State) []pipeline.Line {
 		f := s.Files[0]
 		why := a.Reasons[0][strings.Index(a.Reasons[0], ": ")+2:]
 		add("type", "%-8s %s, %.2f bits a weight; %s%s", f.Type, Size(f.Bytes), f.BitsPerWeight(), why, runnerUp(a))
+	}
+	if s.Make == job.Quantized {
+		for _, a := range s.Files {
+			add("type", "%-8s %s", a.Type, typeText(a))
+		}
 	}
 	return ls
 }

@@ -112,8 +112,11 @@ func artifact(ctx context.Context, s *job.State, name string) (*job.Artifact, er
 	if err != nil {
 		return nil, err
 	}
-	o := s.Policy
-	out, err := policy.Plan(Parts(s), ft, o)
+	decide := policy.Plan
+	if s.DryRun {
+		decide = policy.Decide
+	}
+	out, err := decide(Parts(s), ft, s.Policy)
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +177,8 @@ func place(s *job.State) error {
 			a.Path = filepath.Join(outFolder(s), name)
 		}
 		a.Paths = []string{a.Path}
-		if n := len(a.Plans); n > 1 {
+		// --keep-split numbers the file of a source of one part too, as llama-quantize does
+		if n := len(a.Plans); n > 1 || a.Policy != nil && s.Policy.KeepSplit {
 			a.Paths = nil
 			for i := range a.Plans {
 				a.Paths = append(a.Paths, gguf.SplitName(a.Path, i+1, n))

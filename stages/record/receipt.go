@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"quern/convert/fault"
@@ -127,12 +128,17 @@ func NewReceipt(s *job.State, a *job.Artifact, files []FileDigest, verified stri
 		r.Arch = a.Plans[0].Architecture()
 	}
 	if m := a.Model; m != nil {
-		r.Class, r.As, r.License, r.Warnings = m.HF, m.As, m.Card.License, m.Warnings
+		r.Class, r.As, r.License, r.Warnings = m.HF, m.As, m.Card.License, slices.Clone(m.Warnings)
 		for _, d := range m.Dropped {
 			r.Dropped = append(r.Dropped, Dropped{d.Name, d.Reason})
 		}
 		if m.Vocab != nil && m.Vocab.Pre != nil {
 			r.Pre = m.Vocab.Pre
+		}
+	}
+	if a.Policy != nil {
+		for _, w := range a.Policy.Warnings {
+			r.Warnings = append(r.Warnings, w.On+": "+w.Says)
 		}
 	}
 	if m := s.Recipe; m != nil {
