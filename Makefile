@@ -7,7 +7,7 @@ STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RUNTIME      = bin/quern runtime install
 SRC         := $(shell find cmd pipeline stages hfclient convert quantize -name '*.go' -o -name '*.s' -o -name '*.json' -o -name '*.zst' 2>/dev/null)
 
-.PHONY: help build demo test bench lint cross race dist runtime clean unpack interop calibrate conformance-real
+.PHONY: help build demo test browser bench lint cross race dist runtime clean unpack interop calibrate conformance-real
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,13 +20,21 @@ bin/quern: $(SRC) go.mod go.sum
 runtime: bin/quern ## the llama.cpp libraries that this build was verified with, into the user data directory
 	$(RUNTIME)
 
-demo: bin/quern runtime ## the main job on the built-in model: plan, build, smoke, bench, receipt
+demo: bin/quern runtime ## the main job on the built-in model: plan, build, smoke, bench, quality, receipt, report
 	bin/quern prepare pocket
+	bin/quern prepare pocket --quant Q6_K,Q4_K_M,Q2_K
+	bin/quern records report --model pocket -o bin/report.html
+
+BROWSER = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+
+browser: ## what opens the report page in a real browser: two npm packages, where there is a Chromium
+	@if [ -z "$(BROWSER)" ]; then echo "no Chromium on this machine: the report page is not opened in a browser"; else \
+	  test -d bin/browser/node_modules/axe-core || npm install --silent --no-audit --no-fund --prefix bin/browser playwright-core@1.64.1 axe-core@4.14.1; fi
 
 # What a test counts (cases, answers, files) it logs as a line that starts with the number or the family.
 COUNTS = ^([0-9]+ (of|answers|files|models|tokenizers|cases|refused)|[a-z0-9_]+ +[0-9]+ of +[0-9]+ runs|count: )
 
-test: build runtime lint cross ## format, vet, lint, every test with its counts, the race detector on what runs in parallel
+test: build runtime lint cross browser ## format, vet, lint, every test with its counts, the race detector on what runs in parallel
 	$(GO) test -count=1 -v ./... > bin/test.log 2>&1; status=$$?; \
 	grep -oE '_test\.go:[0-9]+: .*' bin/test.log | sed 's/^_test.go:[0-9]*: //' | grep -E '$(COUNTS)'; \
 	grep -E '^ *--- SKIP' -B1 bin/test.log | grep -oE '_test\.go:[0-9]+: .*' | sed 's/^_test.go:[0-9]*: /skipped: /' | sort -u; \

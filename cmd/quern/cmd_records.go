@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/csv"
 	"encoding/json"
@@ -8,12 +9,15 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"quern/pipeline"
 	"quern/stages/bench"
 	"quern/stages/plan"
 	"quern/stages/record"
+	"quern/stages/report"
 
+	"github.com/google/renameio/v2"
 	"github.com/urfave/cli/v2"
 )
 
@@ -34,6 +38,10 @@ func recordsCommand() *cli.Command {
 			{Name: "export", Usage: "all records", Flags: []cli.Flag{
 				&cli.StringFlag{Name: "format", Value: "jsonl", Usage: "`FORM`: jsonl, csv, or bench, which benchstat reads"},
 			}, Action: action(0, 0, exportRecords)},
+			{Name: "report", Usage: "one HTML page with plots and tables, which needs no network", Flags: []cli.Flag{
+				&cli.StringFlag{Name: "out", Aliases: []string{"o"}, Value: "quern-report.html", Usage: "`FILE` to write"},
+				&cli.StringSliceFlag{Name: "model", Usage: "only records whose model's name contains `TEXT`; may be repeated"},
+			}, Action: action(0, 0, reportRecords)},
 		},
 	}
 }
@@ -181,5 +189,35 @@ func compareRecords(_ context.Context, c *cli.Context, o *output) error {
 	if qa, qb := a.Quality, b.Quality; qa != nil && qb != nil {
 		o.printf("agreement %.1f %% -> %.1f %%, divergence %.4f -> %.4f\n", 100*qa.SameTop, 100*qb.SameTop, qa.Mean, qb.Mean)
 	}
+	return nil
+}
+
+// written is the result of a report.
+type written struct {
+	Path    string `json:"path"`
+	Bytes   int64  `json:"bytes"`
+	Records int    `json:"records"`
+}
+
+func reportRecords(_ context.Context, c *cli.Context, o *output) error {
+	rs, err := records(o)
+	if err != nil {
+		return err
+	}
+	if want := c.StringSlice("model"); len(want) > 0 {
+		rs = slices.DeleteFunc(rs, func(r record.Record) bool {
+			return !slices.ContainsFunc(want, func(w string) bool { return strings.Contains(strings.ToLower(r.Model), strings.ToLower(w)) })
+		})
+	}
+	var page bytes.Buffer
+	if err := report.Write(&page, rs, report.Info{Quern: quernVersion(), When: time.Now()}); err != nil {
+		return err
+	}
+	path := c.String("out")
+	if err := renameio.WriteFile(path, page.Bytes(), 0o644); err != nil {
+		return err
+	}
+	o.Emit(pipeline.Result{Type: "report", Data: written{path, int64(page.Len()), len(rs)}})
+	o.printf("%s: %d records\n", path, len(rs))
 	return nil
 }

@@ -119,3 +119,12 @@ func hintOf(err error) string {
 	}
 	return ""
 }
+
+// detailOf are the last lines of the log of a program that failed, such as llama.cpp's own words.
+func detailOf(err error) []string {
+	var d interface{ Detail() []string }
+	if errors.As(err, &d) {
+		return d.Detail()
+	}
+	return nil
+}

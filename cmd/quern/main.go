@@ -40,19 +40,22 @@ func run(ctx context.Context, args []string) int {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = &cancelled{err}
 	}
-	report(args, err)
+	complain(args, err)
 	return exitCode(err)
 }
 
-// report writes what failed and what to do next, and for --json the error as an event.
-func report(args []string, err error) {
+// complain writes what failed, what a program that it ran last said, and what to do next; for --json the error as an event.
+func complain(args []string, err error) {
+	for _, line := range detailOf(err) {
+		fmt.Fprintln(os.Stderr, "quern: log: "+line)
+	}
 	fmt.Fprintln(os.Stderr, "quern: error: "+errorText(err))
 	hint := hintOf(err)
 	if hint != "" {
 		fmt.Fprintln(os.Stderr, "quern: hint: "+hint)
 	}
 	if wantsJSON(args) {
-		writeJSON(os.Stdout, "error", errorEvent{Code: exitCode(err), Says: errorText(err), Hint: hint})
+		writeJSON(os.Stdout, "error", errorEvent{Code: exitCode(err), Says: errorText(err), Hint: hint, Log: detailOf(err)})
 	}
 }
 

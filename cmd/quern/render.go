@@ -16,9 +16,10 @@ import (
 
 // errorEvent is the last line of a --json run that failed.
 type errorEvent struct {
-	Code int    `json:"code"`
-	Says string `json:"says"`
-	Hint string `json:"hint,omitempty"`
+	Code int      `json:"code"`
+	Says string   `json:"says"`
+	Hint string   `json:"hint,omitempty"`
+	Log  []string `json:"log,omitempty"` // the last lines of a program that was run
 }
 
 // writeJSON writes v as one line with "type" first.
