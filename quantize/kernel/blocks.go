@@ -6,8 +6,6 @@ package kernel
 import (
 	"encoding/binary"
 	"math"
-
-	"github.com/x448/float16"
 )
 
 // scaled is round(x*id), halves away from zero, as the low byte of a 32-bit integer. What no 32-bit integer holds
@@ -35,12 +33,6 @@ func largest(v []float32) float32 {
 		most = max(most, math.Float32bits(x)&0x7FFFFFFF)
 	}
 	return math.Float32frombits(most)
-}
-
-func half(d float32) uint16 { return uint16(float16.Fromfloat32(d)) }
-
-func fromHalf(b []byte) float32 {
-	return float16.Frombits(binary.LittleEndian.Uint16(b)).Float32()
 }
 
 // Q8_0: a half-precision scale and 32 signed bytes.

@@ -43,7 +43,7 @@ func vectors(t *testing.T, check func(typ gguf.Type, x []float32, q []byte, d []
 func TestVectors(t *testing.T) {
 	vectors(t, func(typ gguf.Type, x []float32, q []byte, d []float32) {
 		got := make([]byte, len(q))
-		if err := (Go{}).Quantize(got, x, typ, 256, nil); err != nil {
+		if err := Go().Quantize(got, x, typ, 256, nil); err != nil {
 			t.Fatal(err)
 		}
 		for i := 0; i < len(q); i += int(typ.BlockBytes()) {
@@ -53,7 +53,7 @@ func TestVectors(t *testing.T) {
 			}
 		}
 		wide := make([]float32, len(x))
-		if err := (Go{}).Dequantize(wide, q, typ); err != nil {
+		if err := Go().Dequantize(wide, q, typ); err != nil {
 			t.Fatal(err)
 		}
 		for i := range wide {
@@ -74,13 +74,13 @@ func TestRowsAreIndependent(t *testing.T) {
 			x[i] = float32(r.NormFloat64())
 		}
 		whole := make([]byte, typ.RowBytes(int64(len(x))))
-		if err := (Go{}).Quantize(whole, x, typ, 512, nil); err != nil {
+		if err := Go().Quantize(whole, x, typ, 512, nil); err != nil {
 			t.Fatal(err)
 		}
 		row := typ.RowBytes(512)
 		for i := range int64(12) {
 			got := make([]byte, row)
-			if err := (Go{}).Quantize(got, x[i*512:(i+1)*512], typ, 512, nil); err != nil {
+			if err := Go().Quantize(got, x[i*512:(i+1)*512], typ, 512, nil); err != nil {
 				t.Fatal(err)
 			}
 			if !bytes.Equal(got, whole[i*row:(i+1)*row]) {
@@ -91,9 +91,9 @@ func TestRowsAreIndependent(t *testing.T) {
 }
 
 func TestGoRefuses(t *testing.T) {
-	var k Go
+	k := Go()
 	for name, err := range map[string]error{
-		"type":         k.Quantize(nil, nil, gguf.Q4_K, 256, nil),
+		"type":         k.Quantize(nil, nil, gguf.IQ1S, 256, nil),
 		"short output": k.Quantize(make([]byte, 33), make([]float32, 32), gguf.Q8_0, 32, nil),
 		"row":          k.Quantize(make([]byte, 68), make([]float32, 64), gguf.Q8_0, 48, nil),
 		"no row":       k.Quantize(make([]byte, 68), make([]float32, 64), gguf.Q8_0, 0, nil),
@@ -118,7 +118,7 @@ func BenchmarkGo(b *testing.B) {
 		b.Run(typ.String(), func(b *testing.B) {
 			b.SetBytes(int64(len(x)))
 			for b.Loop() {
-				if err := (Go{}).Quantize(dst, x, typ, 4096, nil); err != nil {
+				if err := Go().Quantize(dst, x, typ, 4096, nil); err != nil {
 					b.Fatal(err)
 				}
 			}
