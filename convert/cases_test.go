@@ -156,7 +156,7 @@ func write(ctx context.Context, m *convert.Model) ([]byte, error) {
 		jobs[i] = build.Job{Name: o.Name, Source: m.Sources[i],
 			To: []build.Target{{Type: o.Type, Offset: m.Plan.DataOffset + o.Offset, Copy: m.Raw[i]}}}
 	}
-	return out, build.Run(ctx, jobs, kernel.Go{}, []io.WriterAt{out}, build.Options{})
+	return out, build.Run(ctx, jobs, kernel.Go(), []io.WriterAt{out}, build.Options{})
 }
 
 // testRun converts one case and compares the file with the reference's.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"quern/convert/arch"
 	"quern/convert/gguf"
 	"quern/hfclient"
+	"quern/quantize/kernel"
 	"quern/quantize/llamacpp"
 	"quern/quantize/policy"
 	"quern/quantize/recommend"
@@ -39,7 +41,7 @@ func forceFlag() cli.Flag {
 func workFlags() []cli.Flag {
 	const cat = "Work"
 	return []cli.Flag{
-		&cli.StringFlag{Name: "kernel", Value: "auto", Usage: "`KERNEL` that quantizes: auto, llamacpp, go", Category: cat},
+		&cli.StringFlag{Name: "kernel", Value: "auto", Usage: "`KERNEL` that quantizes: auto, avx512, avx2, neon, go, or llamacpp for the library's own", Category: cat},
 		&cli.IntFlag{Name: "workers", Usage: "`N` cores that build (default all)", Category: cat},
 	}
 }
@@ -205,10 +207,8 @@ func newState(c *cli.Context, model string) (*job.State, error) {
 	s := &job.State{}
 	s.Model, s.Out, s.Stream, s.DryRun = model, c.String("out"), c.Bool("stream"), c.Bool("dry-run")
 	s.Args, s.Version, s.Kernel, s.Workers = os.Args[1:], quernVersion(), c.String("kernel"), c.Int("workers")
-	switch s.Kernel {
-	case "", "auto", "llamacpp", "go":
-	default:
-		return nil, usagef("use one of auto, llamacpp, go", "--kernel %q is not known", s.Kernel)
+	if known := append([]string{"auto", job.LibraryKernel}, kernel.Names()...); s.Kernel != "" && !slices.Contains(known, s.Kernel) {
+		return nil, usagef("this machine has "+strings.Join(known, ", "), "--kernel %q is not known here", s.Kernel)
 	}
 	var err error
 	if s.Convert, err = convertOptions(c); err != nil {

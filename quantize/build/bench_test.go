@@ -47,7 +47,7 @@ func BenchmarkRun(b *testing.B) {
 			b.SetBytes(int64(len(data)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if err := Run(context.Background(), []Job{{Name: "t", Source: source, To: c.to}}, kernel.Go{}, discard, Options{}); err != nil {
+				if err := Run(context.Background(), []Job{{Name: "t", Source: source, To: c.to}}, kernel.Go(), discard, Options{}); err != nil {
 					b.Fatal(err)
 				}
 			}

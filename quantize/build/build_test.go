@@ -38,10 +38,10 @@ func (b *buffer) WriteAt(p []byte, off int64) (int, error) {
 }
 
 // weighted is a kernel whose bytes depend on the importance, so that a wrong slice of it shows.
-type weighted struct{ kernel.Go }
+type weighted struct{ *kernel.Native }
 
 func (w weighted) Quantize(dst []byte, src []float32, t gguf.Type, rowLen int, importance []float32) error {
-	if err := w.Go.Quantize(dst, src, t, rowLen, nil); err != nil || importance == nil {
+	if err := w.Native.Quantize(dst, src, t, rowLen, nil); err != nil || importance == nil {
 		return err
 	}
 	row := int(t.RowBytes(int64(rowLen)))
@@ -123,7 +123,7 @@ func oneCall(t *testing.T, j Job, files []*buffer) {
 				if to.Importance != nil {
 					importance = to.Importance[m*n : (m+1)*n]
 				}
-				if err := (weighted{}).Quantize(b, v[m*rows/matrices*n:(m+1)*rows/matrices*n], to.Type, n, importance); err != nil {
+				if err := (weighted{kernel.Go()}).Quantize(b, v[m*rows/matrices*n:(m+1)*rows/matrices*n], to.Type, n, importance); err != nil {
 					t.Fatal(err)
 				}
 				out = append(out, b...)
@@ -166,7 +166,7 @@ func TestSlabsEqualOneCall(t *testing.T) {
 			var seen int64
 			o := Options{Workers: 1 + r.IntN(5), Slab: 1 + r.Int64N(1<<r.IntN(18)), Progress: func(n int64) { seen += n }}
 			r.Shuffle(len(jobs), func(i, j int) { jobs[i], jobs[j] = jobs[j], jobs[i] })
-			if err := Run(context.Background(), jobs, weighted{}, w, o); err != nil {
+			if err := Run(context.Background(), jobs, weighted{kernel.Go()}, w, o); err != nil {
 				t.Fatalf("seed %d: %v", seed, err)
 			}
 			for i := range got {
@@ -201,7 +201,7 @@ func TestNotFinite(t *testing.T) {
 	run := func(v float32, via, to gguf.Type, finite bool) error {
 		values[2*32+5] = v
 		job := Job{Name: "blk.0.ffn_down.weight", Source: f32("x", []int64{3, 32}, values...), Via: via, To: []Target{{Type: to}}}
-		return Run(context.Background(), []Job{job}, kernel.Go{}, w, Options{Finite: finite})
+		return Run(context.Background(), []Job{job}, kernel.Go(), w, Options{Finite: finite})
 	}
 	for name, c := range map[string]struct {
 		v       float32
@@ -287,11 +287,11 @@ func TestImpossibleJobs(t *testing.T) {
 	}{
 		"file":                  {Job{Source: source, To: []Target{{File: 1}}}, nil, "file 1 of 1"},
 		"via":                   {Job{Source: source, Via: gguf.Q8_0, To: []Target{{}}}, nil, "intermediate precision"},
-		"block":                 {Job{Source: source, To: []Target{{Type: gguf.Q4_K}}}, kernel.Go{}, "multiple of 256"},
+		"block":                 {Job{Source: source, To: []Target{{Type: gguf.Q4_K}}}, kernel.Go(), "multiple of 256"},
 		"no kernel":             {Job{Source: source, To: []Target{{Type: gguf.Q8_0}}}, nil, "no kernel"},
-		"kernel":                {Job{Source: source, To: []Target{{Type: gguf.Q4_0}}}, kernel.Go{}, `kernel "go" cannot quantize to Q4_0`},
-		"importance":            {Job{Source: source, To: []Target{{Type: gguf.Q8_0, Importance: make([]float32, 33)}}}, kernel.Go{}, "importance of 33 values"},
-		"importance of experts": {Job{Source: source, To: []Target{{Type: gguf.Q8_0, Importance: make([]float32, 96)}}}, kernel.Go{}, "importance of 96 values"},
+		"kernel":                {Job{Source: source, To: []Target{{Type: gguf.Q8_1}}}, kernel.Go(), `kernel "go" cannot quantize to Q8_1`},
+		"importance":            {Job{Source: source, To: []Target{{Type: gguf.Q8_0, Importance: make([]float32, 33)}}}, kernel.Go(), "importance of 33 values"},
+		"importance of experts": {Job{Source: source, To: []Target{{Type: gguf.Q8_0, Importance: make([]float32, 96)}}}, kernel.Go(), "importance of 96 values"},
 		"type":                  {Job{Source: source, To: []Target{{Type: 4}}}, nil, "unknown tensor type 4"},
 		"integer":               {Job{Source: source, To: []Target{{Type: gguf.I32}}}, nil, "cannot be converted"},
 		"complex":               {Job{Source: complex, To: []Target{{Type: gguf.F32}}}, nil, "cannot be read as numbers"},
@@ -359,7 +359,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		discard := []io.WriterAt{writerFunc(func(b []byte, _ int64) (int, error) { return len(b), nil })}
 		return allocs(func() {
 			job := Job{Name: "t", Source: source, To: []Target{{Type: gguf.F16}, {Type: gguf.Q8_0}}}
-			if err := Run(context.Background(), []Job{job}, kernel.Go{}, discard, Options{Workers: 2, Slab: 1 << 16}); err != nil {
+			if err := Run(context.Background(), []Job{job}, kernel.Go(), discard, Options{Workers: 2, Slab: 1 << 16}); err != nil {
 				t.Fatal(err)
 			}
 		})

@@ -127,7 +127,7 @@ func (m *maker) convert(name, run string) (memory, error) {
 		jobs = append(jobs, build.Job{Name: o.Name, Source: model.Sources[i],
 			To: []build.Target{{Type: o.Type, Offset: model.Plan.DataOffset + o.Offset, Copy: model.Raw[i]}}})
 	}
-	return out, finish(out, &model.Plan, jobs, kernel.Go{})
+	return out, finish(out, &model.Plan, jobs, kernel.Go())
 }
 
 func finish(out memory, p *gguf.Plan, jobs []build.Job, k kernel.Quantizer) error {

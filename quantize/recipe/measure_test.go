@@ -44,7 +44,7 @@ func TestMeasureIsDeterministic(t *testing.T) {
 	var first []Measured
 	for workers := 1; workers <= 4; workers++ {
 		names := 0
-		got, err := Measure(context.Background(), subjects, kernel.Go{}, MeasureOptions{Sample: 20_000, Workers: workers, Done: func(string) { names++ }})
+		got, err := Measure(context.Background(), subjects, kernel.Go(), MeasureOptions{Sample: 20_000, Workers: workers, Done: func(string) { names++ }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,7 +68,7 @@ func TestMeasureIsTheError(t *testing.T) {
 	for i := range importance {
 		importance[i] = float32(i%7) + 0.5
 	}
-	got, err := Measure(context.Background(), []Subject{{Name: "w", Source: src, Importance: importance, Types: append(goTypes, gguf.NVFP4)[:6]}}, kernel.Go{}, MeasureOptions{})
+	got, err := Measure(context.Background(), []Subject{{Name: "w", Source: src, Importance: importance, Types: append(goTypes, gguf.NVFP4)[:6]}}, kernel.Go(), MeasureOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,10 +85,10 @@ func TestMeasureIsTheError(t *testing.T) {
 				view.Round(back, map[gguf.Type]safetensors.DType{gguf.BF16: safetensors.BF16, gguf.F16: safetensors.F16}[typ])
 			default:
 				b := make([]byte, typ.RowBytes(row))
-				if err := (kernel.Go{}).Quantize(b, x, typ, row, nil); err != nil {
+				if err := kernel.Go().Quantize(b, x, typ, row, nil); err != nil {
 					t.Fatal(err)
 				}
-				if err := (kernel.Go{}).Dequantize(back, b, typ); err != nil {
+				if err := kernel.Go().Dequantize(back, b, typ); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -112,7 +112,7 @@ func TestMeasureSamples(t *testing.T) {
 	src, _ := tensor("w", 1, 1000, 96)
 	var errs [2]float64
 	for i, sample := range []int64{1 << 12, 1 << 20} {
-		got, err := Measure(context.Background(), []Subject{{Name: "w", Source: src, Types: goTypes}}, kernel.Go{}, MeasureOptions{Sample: sample})
+		got, err := Measure(context.Background(), []Subject{{Name: "w", Source: src, Types: goTypes}}, kernel.Go(), MeasureOptions{Sample: sample})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,10 +134,10 @@ func TestMeasureRefuses(t *testing.T) {
 	for want, s := range map[string]Subject{
 		"row 0, column 1: -Inf": {Name: "w", Source: infinite, Types: goTypes[5:]},
 		"importance of 10":      {Name: "w", Source: good, Importance: make([]float32, 10)},
-		"in Q4_K":               {Name: "w", Source: func() view.Tensor { x, _ := tensor("w", 1, 1, 256); return x }(), Types: []gguf.Type{gguf.Q4_K}},
+		"in IQ2_S":              {Name: "w", Source: func() view.Tensor { x, _ := tensor("w", 1, 1, 256); return x }(), Types: []gguf.Type{gguf.IQ2S}},
 	} {
 		var e *Error
-		if _, err := Measure(context.Background(), []Subject{s}, kernel.Go{}, MeasureOptions{}); !errors.As(err, &e) || !strings.Contains(err.Error(), want) {
+		if _, err := Measure(context.Background(), []Subject{s}, kernel.Go(), MeasureOptions{}); !errors.As(err, &e) || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, got %v", want, err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"quern/convert/gguf"
 	"quern/pipeline"
 	"quern/quantize/build"
 	"quern/quantize/kernel"
@@ -57,7 +58,7 @@ func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 	if err != nil {
 		return err
 	}
-	k, err := quantizer(ctx, s)
+	k, err := quantizer(s)
 	if err != nil {
 		return err
 	}
@@ -76,6 +77,11 @@ func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 	if err := build.Run(ctx, jobs, k, writers(files), options(s, jobs, ev)); err != nil {
 		return err
 	}
+	if p, ok := k.(*kernel.Pair); ok {
+		for _, t := range p.Unsound() {
+			ev.Emit(pipeline.Warning{Stage: "build", Says: fmt.Sprintf("the %s kernel failed its self-test for %s on this machine: plain Go wrote the blocks", p.Native(), t)})
+		}
+	}
 	if err := commit(s, files, k); err != nil {
 		return err
 	}
@@ -90,25 +96,20 @@ func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 	return nil
 }
 
-// quantizer is nil when nothing is quantized. The converter's own quantized types need no library.
-func quantizer(ctx context.Context, s *job.State) (kernel.Quantizer, error) {
-	own := kernel.Go{}
-	need, all := false, true
+// quantizer gives the kernels that the types of the files need. The converter's own quantized types need no library.
+func quantizer(s *job.State) (kernel.Quantizer, error) {
+	var types []gguf.Type
 	for _, a := range s.Files {
 		if a.Copies != nil {
 			continue
 		}
 		for _, o := range a.Outputs() {
 			if o.Type.Quantized() {
-				need = need || a.Policy != nil
-				all = all && own.Supports(o.Type)
+				types = append(types, o.Type)
 			}
 		}
 	}
-	if !need && all {
-		return own, nil
-	}
-	return s.Quantizer(ctx)
+	return s.Quantizer(types...)
 }
 
 func options(s *job.State, jobs []build.Job, ev pipeline.Events) build.Options {

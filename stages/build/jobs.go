@@ -219,7 +219,7 @@ func (c *collector) stored(o gguf.Output, r io.ReaderAt, data int64, raw bool) (
 	if raw {
 		return blocks, nil
 	}
-	k, err := c.s.Quantizer(context.Background())
+	k, err := c.s.Quantizer()
 	if err != nil {
 		return view.Tensor{}, err
 	}

@@ -31,7 +31,7 @@ func Find(ctx context.Context, s *job.State, b recipe.Budget, ev pipeline.Events
 			return nil, err
 		}
 	}
-	k, err := s.Quantizer(ctx)
+	k, err := s.Quantizer()
 	if err != nil {
 		return nil, err
 	}

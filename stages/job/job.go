@@ -3,7 +3,6 @@
 package job
 
 import (
-	"context"
 	"io/fs"
 	"time"
 
@@ -68,7 +67,7 @@ type Tools struct {
 	Hub     *hfclient.Client
 	Runtime func() (*llamacpp.Runtime, error)
 	Worker  llamacpp.WorkerCommand
-	Kernel  string       // auto, go, llamacpp
+	Kernel  string       // auto, avx512, avx2, neon, go, llamacpp
 	Prover  vocab.Prover // nil where the runtime is missing
 	Workers int          // 0: all cores
 }
@@ -77,6 +76,8 @@ type Tools struct {
 type State struct {
 	Request
 	Tools
+
+	kernels kernel.Quantizer // made once in a run, when first needed
 
 	Source  *source.Source // plan: what MODEL names, opened for headers
 	Pinned  *hfclient.Revision
@@ -190,15 +191,3 @@ func (s *State) Shut() error {
 
 // Files of a checkpoint: local if they have been pulled.
 func (s *State) FS() fs.FS { return s.Source.FS }
-
-// Quantizer gives the kernel for a type: the Go one where it has the type's bits, llama.cpp's otherwise.
-func (s *State) Quantizer(context.Context) (kernel.Quantizer, error) {
-	if s.Kernel == "go" {
-		return kernel.Go{}, nil
-	}
-	rt, err := s.Runtime()
-	if err != nil {
-		return nil, err
-	}
-	return llamacpp.OpenKernels(rt)
-}

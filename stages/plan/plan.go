@@ -171,10 +171,7 @@ func room(s *job.State) error {
 // runtime checks that the llama.cpp libraries are there when a later stage will need them.
 func runtime(s *job.State) error {
 	needs := s.Make == job.Recommended && !(s.NoSmoke && s.NoBench)
-	for _, a := range s.Files {
-		needs = needs || a.Policy != nil && s.Kernel != "go"
-	}
-	if !needs || s.Runtime == nil {
+	if !needs && !s.NeedsLibrary() || s.Runtime == nil {
 		return nil
 	}
 	_, err := s.Runtime()
