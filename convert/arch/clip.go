@@ -3,6 +3,7 @@ package arch
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"quern/convert/fault"
 	"quern/convert/gguf"
@@ -68,6 +69,14 @@ var (
 	audioTower = Register(Arch{Base: visionTower, Keys: Keys{FileTypeKey}.Also(audioKeys)})
 	bothTowers = Register(Arch{Base: visionTower, Blocks: Const(128), Keys: Keys{FileTypeKey}.Also(visionKeys, audioKeys)})
 )
+
+// nameAs gives tensors a name of the file's own; what stands behind their last dot stays.
+func nameAs(p Pattern, base string) Rule {
+	return Code(p, "name "+base, func(_ *Build, it Item) ([]Item, error) {
+		it.Name = base + it.Name[strings.LastIndexByte(it.Name, '.'):]
+		return []Item{it}, nil
+	})
+}
 
 // ActKeys write which activation the tower has, by hidden_act; another than the two is refused.
 var ActKeys = Keys{

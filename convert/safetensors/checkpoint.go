@@ -202,6 +202,9 @@ func (c *Checkpoint) add(src fs.FS, name string) error {
 	if err != nil {
 		return err
 	}
+	if h.Unused > 0 {
+		c.Notes = append(c.Notes, fmt.Sprintf("%s: %d bytes between its tensors belong to none of them", name, h.Unused))
+	}
 	c.Shards = append(c.Shards, &Shard{Name: name, Size: info.Size(), Header: h, Reader: r})
 	return nil
 }
