@@ -153,6 +153,16 @@ def mixtral():
     mistral.MistralMoeModel = Mixtral
 
 
+def omni():
+    from conversion.qwen3vl import Qwen3OmniMmprojModel
+    plain = Qwen3OmniMmprojModel.filter_tensors.__func__
+
+    def named(cls, item):  # the rules behind it know the vision tower's names without the prefix
+        name, make = item
+        return plain(cls, (name.replace("thinker.visual.", "visual."), make))
+    Qwen3OmniMmprojModel.filter_tensors = classmethod(named)
+
+
 def load_mended():
     load_plain()
     import gguf
@@ -166,6 +176,7 @@ def load_mended():
     mpt()
     llama()
     mixtral()
+    omni()
 
 
 casegen.load_reference = load_mended
