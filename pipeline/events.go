@@ -27,12 +27,15 @@ const (
 
 // Started says that a stage begins.
 type Started struct {
+	Entry string `json:"entry,omitempty"` // of a batch: the model that the stage is about; so in all events
 	Stage string `json:"stage"`
 	Says  string `json:"says,omitempty"`
+	Why   string `json:"why,omitempty"` // what makes an earlier run's result unfit
 }
 
 // Progress says how far a stage is. Total is 0 where it is not known.
 type Progress struct {
+	Entry string  `json:"entry,omitempty"`
 	Stage string  `json:"stage"`
 	Item  string  `json:"item,omitempty"` // the file or test at work
 	Done  int64   `json:"done"`
@@ -43,6 +46,7 @@ type Progress struct {
 
 // Line is something that a stage has to say to a person: a label of one word and a text.
 type Line struct {
+	Entry string `json:"entry,omitempty"`
 	Stage string `json:"stage"`
 	Label string `json:"label"`
 	Text  string `json:"text"`
@@ -50,6 +54,7 @@ type Line struct {
 
 // Warning is a fact that the user should know and that does not stop the run.
 type Warning struct {
+	Entry string `json:"entry,omitempty"`
 	Stage string `json:"stage"`
 	Says  string `json:"says"`
 	Next  string `json:"hint,omitempty"`
@@ -57,6 +62,7 @@ type Warning struct {
 
 // Finished says how a stage ended.
 type Finished struct {
+	Entry   string        `json:"entry,omitempty"`
 	Stage   string        `json:"stage"`
 	State   State         `json:"state"`
 	Says    string        `json:"says,omitempty"` // the reason of a skip, a summary otherwise
@@ -66,8 +72,9 @@ type Finished struct {
 
 // Result is a value that the run is about: a measurement, a file, a plan. Type is its "type" in JSON output.
 type Result struct {
-	Type string
-	Data any
+	Entry string
+	Type  string
+	Data  any
 }
 
 // Kind is "stage".
@@ -87,6 +94,37 @@ func (Finished) Kind() string { return "stage" }
 
 // Kind is the result's own type.
 func (r Result) Kind() string { return r.Type }
+
+// Tagged gives every event that passes the name of an entry.
+type Tagged struct {
+	Entry string
+	To    Events
+}
+
+// Emit passes e on with the entry's name.
+func (t Tagged) Emit(e Event) {
+	switch v := e.(type) {
+	case Started:
+		v.Entry = t.Entry
+		e = v
+	case Progress:
+		v.Entry = t.Entry
+		e = v
+	case Line:
+		v.Entry = t.Entry
+		e = v
+	case Warning:
+		v.Entry = t.Entry
+		e = v
+	case Finished:
+		v.Entry = t.Entry
+		e = v
+	case Result:
+		v.Entry = t.Entry
+		e = v
+	}
+	t.To.Emit(e)
+}
 
 // Discard is an Events that drops everything.
 type Discard struct{}

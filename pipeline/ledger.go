@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -18,9 +21,11 @@ import (
 const ledgerVersion = 1
 
 // Ledger is what earlier runs proved: for each stage and target the key of the step, its outputs as they were left,
-// and its result. It is a JSON file that can be deleted at any time; then everything runs again.
+// and its result. It is a JSON file that can be deleted at any time; then everything runs again. It is safe for concurrent use
+// within one process.
 type Ledger struct {
 	path string
+	mu   sync.Mutex
 	data ledgerFile
 }
 
@@ -31,9 +36,17 @@ type ledgerFile struct {
 
 type entry struct {
 	Key     string          `json:"key"`
+	Step    *basis          `json:"step,omitempty"` // what the key is made of, to say why another one differs
 	Outputs []output        `json:"outputs"`
 	Result  json.RawMessage `json:"result"`
 	When    time.Time       `json:"when"`
+}
+
+// basis is what a step's key is the digest of.
+type basis struct {
+	Inputs   []Input           `json:"inputs,omitempty"`
+	Params   map[string]string `json:"params,omitempty"` // as JSON
+	Versions []string          `json:"versions,omitempty"`
 }
 
 // output is a file as a stage left it. Size and modification time stand for its content: what changes a file in place and
@@ -61,25 +74,35 @@ func OpenLedger(path string) (*Ledger, error) {
 	return l, nil
 }
 
-// Proven gives the kept result of a step that an earlier run carried out with the same inputs, parameters and versions,
-// if each of its outputs is still the file that it left.
-func (l *Ledger) Proven(stage string, step Step) (json.RawMessage, bool) {
+// Recall gives the kept result of a step that an earlier run carried out with the same inputs, parameters and versions, if
+// each of its outputs is still the file that it left. Otherwise why says, in a few words, what is not as it was.
+func (l *Ledger) Recall(stage string, step Step) (result json.RawMessage, why string) {
+	l.mu.Lock()
 	e, ok := l.data.Entries[slot(stage, step)]
-	if !ok || e.Key != step.Key() {
-		return nil, false
+	l.mu.Unlock()
+	switch {
+	case step.Fresh:
+		return nil, "it is asked for again"
+	case !ok:
+		return nil, "no earlier run did it"
+	case e.Key != step.Key():
+		return nil, e.Step.differs(newBasis(step))
 	}
 	for _, o := range e.Outputs {
 		fi, err := os.Stat(o.Path)
-		if err != nil || fi.Size() != o.Size || !fi.ModTime().Equal(o.ModTime) {
-			return nil, false
+		switch {
+		case err != nil:
+			return nil, filepath.Base(o.Path) + " is gone"
+		case fi.Size() != o.Size || !fi.ModTime().Equal(o.ModTime):
+			return nil, filepath.Base(o.Path) + " was changed since"
 		}
 	}
-	return e.Result, true
+	return e.Result, ""
 }
 
 // Keep records a step that succeeded and writes the ledger.
 func (l *Ledger) Keep(stage string, step Step, result any) error {
-	e := entry{Key: step.Key(), When: time.Now().UTC()}
+	e := entry{Key: step.Key(), Step: newBasis(step), When: time.Now().UTC()}
 	for _, p := range step.Outputs {
 		fi, err := os.Stat(p)
 		if err != nil {
@@ -91,6 +114,8 @@ func (l *Ledger) Keep(stage string, step Step, result any) error {
 	if e.Result, err = json.Marshal(result); err != nil {
 		return err
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.data.Entries[slot(stage, step)] = e
 	b, err := json.MarshalIndent(l.data, "", " ")
 	if err != nil {
@@ -100,6 +125,51 @@ func (l *Ledger) Keep(stage string, step Step, result any) error {
 		return err
 	}
 	return renameio.WriteFile(l.path, b, 0o644)
+}
+
+func newBasis(s Step) *basis {
+	b := &basis{Inputs: s.Inputs, Versions: s.Versions, Params: map[string]string{}}
+	for k, v := range s.Params {
+		j, err := json.Marshal(v)
+		if err != nil {
+			j = []byte(err.Error()) // such a step is never proven
+		}
+		b.Params[k] = string(j)
+	}
+	return b
+}
+
+// differs names the first thing that changed: versions before parameters before inputs, since the former change the latter.
+func (b *basis) differs(now *basis) string {
+	if b == nil {
+		return "an earlier version of the ledger did not keep what it depends on"
+	}
+	for _, v := range now.Versions {
+		if !slices.Contains(b.Versions, v) {
+			return "it is " + v + " now"
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(now.Params)) {
+		old, had := b.Params[k]
+		switch {
+		case !had:
+			return filepath.Base(k) + " is new"
+		case old != now.Params[k] && len(old) < 40 && len(now.Params[k]) < 40:
+			return fmt.Sprintf("%s was %s and is %s", filepath.Base(k), old, now.Params[k])
+		case old != now.Params[k]:
+			return "what was decided about " + filepath.Base(k) + " changed"
+		}
+	}
+	before := map[string]string{}
+	for _, in := range b.Inputs {
+		before[in.Name] = in.Digest
+	}
+	for _, in := range now.Inputs {
+		if before[in.Name] != in.Digest {
+			return filepath.Base(in.Name) + " changed"
+		}
+	}
+	return "something that it depends on is gone"
 }
 
 // Key is the digest of all that shapes the step's result.

@@ -56,10 +56,11 @@ func runStage[S any](ctx context.Context, st Stage[S], s *S, ev Events, o Option
 	if o.DryRun && !looks {
 		return Planned, step.Says, nil
 	}
-	if recall(st, s, step, o.Ledger) {
+	why, proven := recall(st, s, step, o.Ledger)
+	if proven {
 		return Proven, "nothing that it depends on has changed", nil
 	}
-	ev.Emit(Started{Stage: st.Name(), Says: step.Says})
+	ev.Emit(Started{Stage: st.Name(), Says: step.Says, Why: why})
 	if err := st.Run(ctx, s, ev); err != nil {
 		return Failed, "", err
 	}
@@ -76,14 +77,24 @@ func skip[S any](st Stage[S], s *S) string {
 	return ""
 }
 
-// recall tells whether an earlier run proved the step, and if so puts its result into the state.
-func recall[S any](st Stage[S], s *S, step Step, l *Ledger) bool {
+// recall tells whether an earlier run proved the step, and if so puts its result into the state; otherwise why it did not.
+func recall[S any](st Stage[S], s *S, step Step, l *Ledger) (why string, proven bool) {
 	r, ok := st.(Recaller[S])
-	if !ok || l == nil || step.Fresh {
-		return false
+	if !ok || l == nil {
+		return "", false
 	}
-	kept, ok := l.Proven(st.Name(), step)
-	return ok && r.Recall(s, kept) == nil
+	kept, why := l.Recall(st.Name(), step)
+	if why == "" && r.Recall(s, kept) == nil {
+		return "", true
+	}
+	return orElse(why, "what the ledger keeps of it cannot be read"), false
+}
+
+func orElse(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
 }
 
 func remember[S any](st Stage[S], s *S, step Step, l *Ledger) error {
