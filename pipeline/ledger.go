@@ -157,7 +157,7 @@ func (b *basis) differs(now *basis) string {
 		case old != now.Params[k] && len(old) < 40 && len(now.Params[k]) < 40:
 			return fmt.Sprintf("%s was %s and is %s", filepath.Base(k), old, now.Params[k])
 		case old != now.Params[k]:
-			return "what was decided about " + filepath.Base(k) + " changed"
+			return filepath.Base(k) + " is not what it was"
 		}
 	}
 	before := map[string]string{}

@@ -13,7 +13,7 @@ import (
 // commands is the help screen in its order.
 func commands() []*cli.Command {
 	return []*cli.Command{
-		prepareCommand(), planCommand(),
+		prepareCommand(), planCommand(), batchCommand(),
 		pullCommand(), convertCommand(), quantizeCommand(), imatrixCommand(), smokeCommand(), benchCommand(), tuneCommand(), qualityCommand(),
 		inspectCommand(), tokenizeCommand(), verifyCommand(), recordsCommand(), machineCommand(), archsCommand(),
 		splitCommand(), mergeCommand(), editCommand(),

@@ -13,6 +13,9 @@ import (
 	"quern/convert/safetensors"
 	"quern/hfclient"
 	"quern/pipeline"
+	"quern/pipeline/batch/graph"
+	"quern/pipeline/batch/lock"
+	"quern/pipeline/batch/manifest"
 	kernels "quern/quantize/build"
 	"quern/quantize/imatrix"
 	"quern/quantize/llamacpp"
@@ -20,6 +23,7 @@ import (
 	"quern/quantize/policy"
 	"quern/quantize/recipe"
 	"quern/stages/plan"
+	"quern/stages/set"
 	"quern/stages/smoke"
 )
 
@@ -32,23 +36,24 @@ var exits = []struct {
 	{0, "success", func(error) bool { return false }},
 	{130, "cancelled by the user", isType[*cancelled]},
 	{2, "usage: an unknown command or option, a missing or wrong argument", func(err error) bool {
-		return isType[*usageError](err) || isType[*policy.OptionError](err) || isType[*plan.OutputError](err) || isType[*machine.UnknownMachineError](err) || errors.Is(err, hfclient.ErrInvalid) || refused(err, policy.Requantize, policy.NeedsImatrix, policy.NoFallback, policy.BadShape, policy.BadType)
+		return isType[*usageError](err) || isType[*policy.OptionError](err) || isType[*plan.OutputError](err) || isType[*machine.UnknownMachineError](err) || isType[manifest.Errors](err) || errors.Is(err, hfclient.ErrInvalid) || refused(err, policy.Requantize, policy.NeedsImatrix, policy.NoFallback, policy.BadShape, policy.BadType)
 	}},
 	{10, "not found: a repository, revision, file or folder", anyIs(fs.ErrNotExist, hfclient.ErrNotFound)},
 	{11, "gated or not authorised: accept the licence on the model's page, or set HF_TOKEN", anyIs(hfclient.ErrGated)},
 	{14, "llama.cpp runtime: missing, of another version, or failed", anyIs(llamacpp.ErrRuntime)},
 	{15, "smoke test failed: the file does not work", anyIs(smoke.ErrFailed)},
 	{16, "does not fit: memory or disk", func(err error) bool {
-		return isType[*plan.TooLargeError](err) || isType[*plan.NoRoomError](err) || isType[*kernels.SpaceError](err) || anyIs(hfclient.ErrNoSpace, syscall.ENOSPC)(err)
+		return isType[*plan.TooLargeError](err) || isType[*plan.NoRoomError](err) || isType[*kernels.SpaceError](err) || isType[*graph.BudgetError](err) || anyIs(hfclient.ErrNoSpace, syscall.ENOSPC)(err)
 	}},
 	{13, "unsupported model: an architecture, tokenizer or source format that quern does not convert", func(err error) bool {
 		return isType[*fault.Unsupported](err) || errors.Is(err, hfclient.ErrNoWeights) || refused(err, policy.BadModel)
 	}},
 	{12, "integrity: a file is damaged, or is not what was promised", func(err error) bool {
 		return isType[*fault.Invalid](err) || isType[*safetensors.FormatError](err) || isType[*gguf.FormatError](err) || errors.Is(err, hfclient.ErrIntegrity) ||
-			isType[*kernels.NotFiniteError](err) || isType[*imatrix.Error](err) || isType[*recipe.Error](err) || refused(err, policy.ImatrixDiffer)
+			isType[*kernels.NotFiniteError](err) || isType[*imatrix.Error](err) || isType[*recipe.Error](err) || isType[*lock.DriftError](err) || refused(err, policy.ImatrixDiffer)
 	}},
-	{1, "any other failure", func(error) bool { return true }},
+	{17, "a gate was not met: the file works and is not good or fast enough", isType[*set.GateError]},
+	{1, "any other failure, or entries of a batch that failed for different reasons", func(error) bool { return true }},
 }
 
 func isType[T error](err error) bool {
@@ -75,6 +80,10 @@ func refused(err error, why ...policy.Reason) bool {
 }
 
 func exitCode(err error) int {
+	var failed *set.Failed
+	if errors.As(err, &failed) {
+		return failed.Code()
+	}
 	for _, e := range exits {
 		if e.is(err) {
 			return e.Code

@@ -158,6 +158,11 @@ func wish(c *cli.Context) (recommend.Wish, error) {
 
 // hubClient makes the client from the environment and the options.
 func hubClient(c *cli.Context) (*hfclient.Client, error) {
+	return hubClientWith(c, func(*hfclient.Options) {})
+}
+
+// hubClientWith lets a command change what environment and options say.
+func hubClientWith(c *cli.Context, change func(*hfclient.Options)) (*hfclient.Client, error) {
 	o := hfclient.FromEnvironment(os.LookupEnv)
 	o.UserAgent = "quern/" + quernVersion()
 	o.Offline = o.Offline || c.Bool("offline")
@@ -177,6 +182,7 @@ func hubClient(c *cli.Context) (*hfclient.Client, error) {
 	if c.Bool("debug") {
 		o.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
+	change(&o)
 	return hfclient.New(o)
 }
 

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
 	"quern/pipeline"
+	"quern/stages/set"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -23,12 +25,18 @@ type errorEvent struct {
 }
 
 // writeJSON writes v as one line with "type" first.
-func writeJSON(w io.Writer, kind string, v any) {
+func writeJSON(w io.Writer, kind string, v any) { writeEntry(w, kind, "", v) }
+
+// writeEntry is writeJSON with the entry of a batch that v is about.
+func writeEntry(w io.Writer, kind, entry string, v any) {
 	b, err := json.Marshal(v)
 	if err != nil {
 		b = []byte(`{}`)
 	}
 	head := fmt.Sprintf(`{"type":%q`, kind)
+	if entry != "" {
+		head += fmt.Sprintf(`,"entry":%q`, entry)
+	}
 	if len(b) > 2 && b[0] == '{' {
 		head += ","
 		b = b[1:]
@@ -48,7 +56,9 @@ type output struct {
 	err  io.Writer
 	json bool
 	bars progress
-	last map[string]time.Time // when progress of a stage was last written as JSON
+	// steps makes Started and Finished lines of a batch, whose stages overlap.
+	steps bool
+	last  map[string]time.Time // when progress of a stage was last written as JSON
 }
 
 // progress shows how far stages are. Its methods are called under the output's lock.
@@ -104,17 +114,21 @@ func (o *output) Emit(e pipeline.Event) {
 	case pipeline.Started:
 		o.bars.started(e)
 	case pipeline.Progress:
-		if o.json && time.Since(o.last[e.Stage]) < 200*time.Millisecond {
+		if o.json && time.Since(o.last[e.Entry+e.Stage]) < 200*time.Millisecond {
 			return
 		}
-		o.last[e.Stage] = time.Now()
+		o.last[e.Entry+e.Stage] = time.Now()
 		o.bars.moved(e)
 	case pipeline.Finished:
 		o.bars.finished(e)
+	case pipeline.Result:
+		if t, ok := e.Data.(set.Totals); ok {
+			o.total(t)
+		}
 	}
 	if o.json {
 		if r, ok := e.(pipeline.Result); ok {
-			writeJSON(o.out, r.Type, r.Data)
+			writeEntry(o.out, r.Type, r.Entry, r.Data)
 		} else {
 			writeJSON(o.out, e.Kind(), e)
 		}
@@ -126,15 +140,37 @@ func (o *output) Emit(e pipeline.Event) {
 		fmt.Fprintf(o.out, "%-8s %s\n", e.Label, e.Text)
 	case pipeline.Warning:
 		o.bars.clear()
-		fmt.Fprintf(o.err, "quern: warning: %s: %s\n", e.Stage, e.Says)
+		fmt.Fprintf(o.err, "quern: warning: %s: %s\n", strings.TrimSpace(e.Entry+" "+e.Stage), e.Says)
 		if e.Next != "" {
 			fmt.Fprintf(o.err, "quern: hint: %s\n", e.Next)
 		}
 	case pipeline.Finished:
+		if o.steps {
+			o.bars.clear()
+			fmt.Fprintf(o.out, "%-9s %-20s %s%s\n", e.State, e.Entry, e.Stage, dash(e.Says))
+			return
+		}
 		if e.State == pipeline.Skipped || e.State == pipeline.Proven || e.State == pipeline.Planned {
 			o.bars.clear()
 			fmt.Fprintf(o.out, "%-8s %s%s\n", e.Stage, e.State, dash(e.Says))
 		}
+	}
+}
+
+// forSet shows progress as that of many stages at once, and a line of result for each that ends.
+func (o *output) forSet() {
+	o.steps = true
+	switch o.bars.(type) {
+	case *barProgress:
+		o.bars = newSetProgress(o.err, true)
+	case *plainProgress:
+		o.bars = newSetProgress(o.err, false)
+	}
+}
+
+func (o *output) total(t set.Totals) {
+	if p, ok := o.bars.(*setProgress); ok {
+		p.total(t)
 	}
 }
 
@@ -152,4 +188,26 @@ func (o *output) printf(format string, args ...any) {
 	if !o.json {
 		fmt.Fprintf(o.out, format, args...)
 	}
+}
+
+// clear takes the progress off the screen.
+func (o *output) clear() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.bars.clear()
+}
+
+// raw writes a document of its own, not an event.
+func (o *output) raw(b []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.out.Write(b) //nolint:errcheck // who reads it is gone
+}
+
+// note writes a line for those who watch, not a result.
+func (o *output) note(format string, args ...any) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.bars.clear()
+	fmt.Fprintf(o.err, format, args...)
 }

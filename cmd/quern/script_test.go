@@ -44,6 +44,7 @@ func TestScript(t *testing.T) {
 		Setup: setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits_, "hub": hubCommand, "pocket": unpackPocket, "checkpoint": unpackCase, "tokenizer": unpackTokenizer, "lora": writeAdapter, "killed": killed, "interrupted": interrupted, "nan": spoil, "flip": flip, "absent": absent, "same": same,
+			"models": writeModels, "entries": runEntries, "sums": compareSums, "events": checkEvents,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "runtime" {
@@ -67,6 +68,13 @@ func setup(e *testscript.Env) error {
 	e.Vars = append(e.Vars, "HOME="+home, "XDG_DATA_HOME="+filepath.Join(home, "data"), "NO_COLOR=1")
 	if rt, err := llamacpp.Find(llamacpp.FindOptions{}); err == nil {
 		e.Vars = append(e.Vars, "RUNTIME="+rt.Dir, llamacpp.EnvLib+"="+rt.Dir)
+	}
+	for name, path := range map[string]string{"CASES": "../../convert/testdata/cases.tar.zst", "EVENTS": "events.schema.json"} {
+		abs, err := filepath.Abs(path)
+		if err != nil {
+			return err
+		}
+		e.Vars = append(e.Vars, name+"="+abs)
 	}
 	hub := hubtest.New()
 	e.Defer(hub.Close)
@@ -125,6 +133,13 @@ func hubCommand(ts *testscript.TestScript, neg bool, args []string) {
 		hub.Fault(f)
 	case "forget":
 		hub.Forget()
+	case "script":
+		for i, a := range args[1:] { // folders are those of the script
+			if i > 1 && exists(ts.MkAbs(a)) {
+				args[i+1] = ts.MkAbs(a)
+			}
+		}
+		ts.Check(hub.Script(args[1:]...))
 	case "leaks":
 		if l := hub.Leaks(args[1]); (len(l) > 0) == neg {
 			ts.Fatalf("%d requests carried the secret", len(l))

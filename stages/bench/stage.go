@@ -114,6 +114,9 @@ func inChild(ctx context.Context, rt *llamacpp.Runtime, s *job.State, a *job.Art
 	if s.Advice != nil {
 		o.Context.Threads = s.Advice.Setting.Threads
 	}
+	if s.Threads > 0 {
+		o.Context.Threads = s.Threads
+	}
 	return Measure(ctx, child, o)
 }
 

@@ -70,6 +70,7 @@ type Tools struct {
 	Kernel  string       // auto, avx512, avx2, neon, go, llamacpp
 	Prover  vocab.Prover // nil where the runtime is missing
 	Workers int          // 0: all cores
+	Threads int          // of inference where others work beside it; 0: what is recommended
 }
 
 // State is one run.
@@ -92,6 +93,7 @@ type State struct {
 	Advice  *recommend.Choice  // plan; nil where nothing is recommended
 	Chosen  string             // plan: the recommended type; "" where the user named types or none could be recommended
 	Knobs   *recommend.Knobs   // plan: what tune found to be best on this machine; nil where it has not run
+	Digests map[string]string  // of the source's files by name, where they were taken before; nil: they are taken when they are needed
 	Files   []*Artifact        // plan: what will be written; build, smoke and bench add to them
 	Close   []func() error     // what was opened; closed by the command at the end
 }

@@ -19,9 +19,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// sourceFiles lists the files that a build read, with their digests, and how they were proven. The Hub's were verified when
-// they were fetched; local ones are read here once more, mostly from the page cache.
-func sourceFiles(ctx context.Context, s *job.State) ([]FileDigest, string, error) {
+// Sources lists the files that a build reads, with their digests, and how they are proven. The Hub's are verified when they
+// are fetched; local ones are read here, mostly from the page cache, unless the state has their digests.
+func Sources(ctx context.Context, s *job.State) ([]FileDigest, string, error) {
 	if s.Source.Kind == source.Hub && s.Stream {
 		return streamed(s)
 	}
@@ -47,6 +47,13 @@ func sourceFiles(ctx context.Context, s *job.State) ([]FileDigest, string, error
 			}
 			defer f.Close()
 			fd[i].Name = name
+			if d, ok := s.Digests[name]; ok {
+				fi, err := f.Stat()
+				if err == nil {
+					fd[i].Digest, fd[i].Size = d, fi.Size()
+				}
+				return err
+			}
 			fd[i].Digest, fd[i].Size, err = sum(ctx, f)
 			return err
 		})
@@ -125,7 +132,8 @@ func (s *stopping) Read(b []byte) (int, error) {
 	return s.r.Read(b)
 }
 
-func sumFile(ctx context.Context, path string) (string, int64, error) {
+// SumFile is the digest of a file, as receipts have it, and its size.
+func SumFile(ctx context.Context, path string) (string, int64, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", 0, err

@@ -14,6 +14,7 @@ import (
 	"quern/convert/fault"
 	"quern/quantize/llamacpp"
 	"quern/quantize/machine"
+	"quern/quantize/recommend"
 	"quern/stages/job"
 	"quern/stages/source"
 
@@ -54,6 +55,9 @@ type Receipt struct {
 	Machine   *machine.Machine `json:"machine,omitempty"`
 	Smoke     any              `json:"smoke,omitempty"`
 	Bench     any              `json:"bench,omitempty"`
+	Quality   any              `json:"quality,omitempty"`
+	// Setting is how to run the file on the machine that it was made for.
+	Setting *recommend.Setting `json:"setting,omitempty"`
 }
 
 // Mixture says how a mixture of types was found. Its tensors stand in the receipt's own list.
@@ -113,7 +117,10 @@ func NewReceipt(s *job.State, a *job.Artifact, files []FileDigest, verified stri
 	r := &Receipt{
 		Version: ReceiptVersion, Made: time.Now().UTC().Truncate(time.Second), Quern: s.Version, LlamaCpp: llamacpp.Version, Arguments: s.Args,
 		Source: Origin{Kind: s.Source.Kind, Model: s.Model, Repo: s.Source.Repo, Commit: s.Source.Commit, File: s.Source.File, Verified: verified, Files: files},
-		Type:   a.Type, Kernel: a.Kernel, Platform: platform(), BPW: a.BitsPerWeight(), Machine: s.Machine, Smoke: a.Smoke, Bench: a.Bench,
+		Type:   a.Type, Kernel: a.Kernel, Platform: platform(), BPW: a.BitsPerWeight(), Machine: s.Machine, Smoke: a.Smoke, Bench: a.Bench, Quality: a.Quality,
+	}
+	if s.Advice != nil {
+		r.Setting = &s.Advice.Setting
 	}
 	if b := s.BaseOf; b != nil {
 		r.Source.Base = b.Arg

@@ -30,7 +30,7 @@ func (Stage) Plan(_ context.Context, s *job.State) (pipeline.Step, error) {
 
 // Run writes receipts and records.
 func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
-	files, verified, err := sourceFiles(ctx, s)
+	files, verified, err := Sources(ctx, s)
 	if err != nil {
 		return err
 	}

@@ -149,6 +149,41 @@ func Needs(s *job.State, weights int64) []Need {
 	}
 }
 
+// Record makes the record of a file from its receipt, for those who have the file and not this user's records.
+func (r *Receipt) Record() Record {
+	rec := New(r.Machine)
+	rec.When, rec.LlamaCpp, rec.Arch, rec.BPW = r.Made, r.LlamaCpp, r.Arch, r.BPW
+	rec.From(r)
+	rec.ID = rec.SHA256[:min(len(rec.SHA256), 12)]
+	for i, o := range r.Outputs {
+		rec.Bytes += o.Size
+		if i == 0 {
+			rec.Path = o.Name
+		}
+	}
+	decode(r.Smoke, &rec.Smoke)
+	decode(r.Quality, &rec.Quality)
+	if decode(r.Bench, &rec.Bench); rec.Bench != nil {
+		rec.Bench = rec.Bench.Quiet()
+	}
+	return rec
+}
+
+// decode reads a part of a receipt, which is a value or what JSON made of one; what cannot be read stays nil.
+func decode[T any](part any, into **T) {
+	if part == nil {
+		return
+	}
+	b, err := json.Marshal(part)
+	if err != nil {
+		return
+	}
+	v := new(T)
+	if json.Unmarshal(b, v) == nil {
+		*into = v
+	}
+}
+
 // Path is the record file of this user.
 func Path() string { return filepath.Join(llamacpp.DataDir(), "records.jsonl") }
 

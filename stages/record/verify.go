@@ -73,7 +73,7 @@ func Verify(ctx context.Context, receipt string) ([]Checked, *Receipt, error) {
 func check(ctx context.Context, path string, want FileDigest) (Checked, error) {
 	c := Checked{Path: path}
 	var err error
-	c.Digest, c.Size, err = sumFile(ctx, path)
+	c.Digest, c.Size, err = SumFile(ctx, path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		c.Says = "is missing; the receipt names it"

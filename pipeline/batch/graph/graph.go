@@ -67,6 +67,8 @@ type Node struct {
 	Need   func() Need // asked once, when the node is ready; nil: nothing
 	// Run does the work on the cores that it is granted. It may add nodes to the graph.
 	Run func(ctx context.Context, g *Graph, cores int) (pipeline.State, error)
+	// Says is set by Run: what a person should know of how it ended, such as why it ran.
+	Says string
 
 	state   pipeline.State
 	ended   bool

@@ -167,7 +167,7 @@ func differs(old, now Pin) string {
 	return ""
 }
 
-// Keep drops the sources that no model of the set has any more.
+// Keep drops the sources that none of the models has any more.
 func (l *Lock) Keep(models []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

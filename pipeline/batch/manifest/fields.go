@@ -57,13 +57,25 @@ func (r *reader) budget(n *yaml.Node) {
 		field{"disk", func(v *yaml.Node) { r.size(v, "budget.disk", func(n int64) { b.Disk = n }) }},
 		field{"memory", func(v *yaml.Node) { r.size(v, "budget.memory", func(n int64) { b.Memory = n }) }},
 		field{"bandwidth", func(v *yaml.Node) { r.size(v, "budget.bandwidth", func(n int64) { b.Bandwidth = n }) }},
-		field{"cores", func(v *yaml.Node) {
-			r.number(v, "budget.cores", func(f float64) {
-				if b.Cores = int(f); float64(b.Cores) != f || f > 1<<16 {
-					r.fail(v, "", "budget.cores is a whole number of cores, not %v", f)
-				}
-			})
-		}},
+		field{"cores", func(v *yaml.Node) { r.whole(v, "budget.cores", func(n int) { b.Cores = n }) }},
+	)
+}
+
+// whole reads a positive whole number of things that no one has many of.
+func (r *reader) whole(n *yaml.Node, what string, set func(int)) {
+	r.number(n, what, func(f float64) {
+		if f != float64(int(f)) || f > 1<<16 {
+			r.fail(n, "", "%s is a whole number up to %d, not %v", what, 1<<16, f)
+			return
+		}
+		set(int(f))
+	})
+}
+
+func (r *reader) quality(n *yaml.Node, m *Model) {
+	r.fields(n, "quality",
+		field{"text", func(v *yaml.Node) { r.text(v, "quality.text", func(s string) { m.Judge.Text = s }) }},
+		field{"chunks", func(v *yaml.Node) { r.whole(v, "quality.chunks", func(n int) { m.Judge.Chunks = n }) }},
 	)
 }
 
@@ -88,6 +100,7 @@ func (r *reader) common(m *Model) []field {
 		{"for", func(v *yaml.Node) { r.machines(v, m) }},
 		{"options", func(v *yaml.Node) { r.options(v, m) }},
 		{"gates", func(v *yaml.Node) { r.gates(v, m) }},
+		{"quality", func(v *yaml.Node) { r.quality(v, m) }},
 		{"measure", func(v *yaml.Node) {
 			m.Measure = []string{}
 			r.items(v, "measure", true, func(w *yaml.Node) {

@@ -47,6 +47,7 @@ type Model struct {
 	Options map[string]Option
 	Gates   Gates
 	Measure []string // what is measured of every file: speed, quality
+	Judge   Judge
 	At      Position
 }
 
@@ -80,6 +81,12 @@ type Gates struct {
 	Smoke    string  // required, report, off
 	MaxKLD   float64 // mean Kullback-Leibler divergence from the source precision, nats a token; 0: no gate
 	MinSpeed float64 // generated tokens a second on the entry's machine; 0: no gate
+}
+
+// Judge says how quality is measured.
+type Judge struct {
+	Text   string // file with held-out text; empty: a text of the program's own
+	Chunks int    // at most; 0: as `quern quality` does
 }
 
 // What a manifest may say of the smoke test.

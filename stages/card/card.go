@@ -1,0 +1,125 @@
+// Package card seals a folder of finished files: a model card for people and for the Hub, checksums, and records. All of it is made
+// from the receipts in the folder, so that folders which were made in parts, or on several machines, are sealed alike.
+package card
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"quern/stages/record"
+
+	"github.com/google/renameio/v2"
+)
+
+// The names of what is written.
+const (
+	CardName    = "README.md"
+	SumsName    = "SHA256SUMS"
+	RecordsName = "records.jsonl"
+)
+
+// Seal writes card, checksums and records of all files in the folder that have receipts. Without any, what an earlier run wrote
+// is taken away. changed tells whether a byte is another one than before.
+func Seal(dir string) (changed bool, err error) {
+	found, err := record.Receipts(dir)
+	if err != nil && !errors.As(err, new(*record.NoReceiptError)) {
+		return false, err
+	}
+	var rs []*record.Receipt
+	for _, path := range found {
+		r, err := record.ReadReceipt(path)
+		if err != nil {
+			return false, err
+		}
+		rs = append(rs, r)
+	}
+	slices.SortStableFunc(rs, func(a, b *record.Receipt) int { return int(min(max(size(b)-size(a), -1), 1)) })
+	files := map[string][]byte{SumsName: nil, RecordsName: nil, CardName: nil}
+	if len(rs) > 0 {
+		files[SumsName] = Sums(rs)
+		if files[RecordsName], err = records(rs); err != nil {
+			return false, err
+		}
+		if files[CardName], err = Card(rs); err != nil {
+			return false, err
+		}
+	}
+	for name, data := range files {
+		c, err := put(filepath.Join(dir, name), data)
+		if err != nil {
+			return changed, err
+		}
+		changed = changed || c
+	}
+	return changed, nil
+}
+
+// maxCard bounds what is read back of an earlier run.
+const maxCard = 64 << 20
+
+// put writes a file only where it differs; nil data takes it away.
+func put(path string, data []byte) (bool, error) {
+	f, err := os.Open(path)
+	if err != nil && !os.IsNotExist(err) {
+		return false, err
+	}
+	if err == nil {
+		old, err := io.ReadAll(io.LimitReader(f, maxCard))
+		f.Close()
+		if err == nil && data != nil && bytes.Equal(old, data) {
+			return false, nil
+		}
+		if data == nil {
+			return true, os.Remove(path)
+		}
+	} else if data == nil {
+		return false, nil
+	}
+	return true, renameio.WriteFile(path, data, 0o644)
+}
+
+// Sums is what `sha256sum -c` reads: a line for every part of every file, by name.
+func Sums(rs []*record.Receipt) []byte {
+	var lines []string
+	for _, r := range rs {
+		for _, o := range r.Outputs {
+			if d, ok := strings.CutPrefix(o.Digest, "sha256:"); ok {
+				lines = append(lines, d+"  "+o.Name+"\n")
+			}
+		}
+	}
+	slices.SortFunc(lines, func(a, b string) int { return strings.Compare(a[64:], b[64:]) })
+	return []byte(strings.Join(lines, ""))
+}
+
+// records has a line for every file that was tried.
+func records(rs []*record.Receipt) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	for _, r := range rs {
+		if r.Smoke == nil && r.Bench == nil && r.Quality == nil {
+			continue
+		}
+		if err := e.Encode(r.Record()); err != nil {
+			return nil, err
+		}
+	}
+	if b.Len() == 0 {
+		return nil, nil
+	}
+	return b.Bytes(), nil
+}
+
+func size(r *record.Receipt) int64 {
+	n := int64(0)
+	for _, o := range r.Outputs {
+		n += o.Size
+	}
+	return n
+}
