@@ -2,15 +2,14 @@ package card
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"path"
 	"strings"
 	"text/template"
 
-	"quern/quantize/llamacpp"
 	"quern/quantize/recommend"
 	"quern/stages/record"
+	"quern/stages/smoke"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -120,45 +119,26 @@ func (p *page) add(r *record.Receipt) {
 		setting = *r.Setting
 	}
 	p.Run = setting.Server(p.Sample)
-	var q struct {
-		llamacpp.Divergence
-	}
-	if decode(r.Quality, &q) && r.Quality != nil {
+	rec := r.Record()
+	if q := rec.Quality; q != nil {
 		p.Judged = true
 		w.Divergence, w.Agreement = fmt.Sprintf("%.4f", float64(q.Mean)), fmt.Sprintf("%.1f %%", 100*q.SameTop)
 		w.Perplexity = fmt.Sprintf("%.3f (source %.3f)", float64(q.Perplexity.Value), float64(q.Divergence.Source.Value))
 	}
-	var bench struct {
-		Results []struct {
-			Test            string  `json:"test"`
-			TokensPerSecond float64 `json:"tokens_per_second"`
-		} `json:"results"`
-	}
-	if decode(r.Bench, &bench) {
+	if rec.Bench != nil {
 		var parts []string
-		for _, t := range bench.Results {
-			parts = append(parts, fmt.Sprintf("%s %.1f/s", t.Test, t.TokensPerSecond))
+		for _, t := range rec.Bench.Results {
+			parts = append(parts, fmt.Sprintf("%s %.1f/s", t.Name, t.TokensPerSecond))
 		}
 		w.Speed = strings.Join(parts, ", ")
 		if m := r.Machine; m != nil && len(parts) > 0 {
 			p.on(strings.TrimSpace(fmt.Sprintf("%s, %d cores, %d GiB", m.Chip, m.Cores, m.Memory>>30)))
 		}
 	}
-	var smoke struct {
-		Checks []struct {
-			State string `json:"state"`
-		} `json:"checks"`
-	}
-	if decode(r.Smoke, &smoke) && len(smoke.Checks) > 0 {
-		failed := 0
-		for _, c := range smoke.Checks {
-			if c.State == "failed" {
-				failed++
-			}
-		}
+	if rec.Smoke != nil {
 		w.Smoke = "ok"
-		if failed > 0 {
-			w.Smoke = fmt.Sprintf("%d of %d checks failed", failed, len(smoke.Checks))
+		if failed := rec.Smoke.Count(smoke.Failed); failed > 0 {
+			w.Smoke = fmt.Sprintf("%d of %d checks failed", failed, len(rec.Smoke.Checks))
 		}
 	}
 	p.Rows = append(p.Rows, w)
@@ -171,15 +151,6 @@ func (p *page) on(machine string) {
 		}
 	}
 	p.Machines = append(p.Machines, machine)
-}
-
-// decode reads a part of a receipt, which is a value or what JSON made of one.
-func decode(part, into any) bool {
-	if part == nil {
-		return false
-	}
-	b, err := json.Marshal(part)
-	return err == nil && json.Unmarshal(b, into) == nil
 }
 
 // cell keeps a name from ending its cell of the table.

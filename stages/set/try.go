@@ -390,7 +390,7 @@ func generation(report any) float64 {
 		return 0
 	}
 	for _, t := range r.Results {
-		if t.Test.Generate > 0 && t.Test.Prompt == 0 || len(t.Name) > 2 && t.Name[:2] == "tg" {
+		if t.Generate > 0 && t.Prompt == 0 && t.Depth == 0 {
 			return t.TokensPerSecond
 		}
 	}
