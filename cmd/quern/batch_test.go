@@ -120,7 +120,7 @@ func TestManifestSchema(t *testing.T) {
 		got := manifest.Text
 		switch {
 		case !ok:
-			t.Errorf("the schema lacks the option %s", name)
+			t.Errorf("pipeline/batch/manifest/manifest.schema.json lacks the option %s, of kind %s: put it under $defs.options", name, kind)
 			continue
 		case p.OneOf != nil:
 			got = manifest.List
