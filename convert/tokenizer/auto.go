@@ -20,7 +20,8 @@ type folder struct {
 	config object // tokenizer_config.json
 	notes  []string
 
-	around [2][]string // tokens that a converted tokenizer sets before and after a text
+	stated map[string]int32 // ids that added_tokens_decoder states, which a slow class goes by
+	around [2][]string       // tokens that a converted tokenizer sets before and after a text
 }
 
 // object is a JSON object whose members are not yet decoded.
@@ -214,6 +215,12 @@ func (f *folder) dress(t *Tokenizer, class *tokenizerClass, slow bool) error {
 	if err != nil {
 		return err
 	}
+	if slow {
+		f.stated = map[string]int32{}
+		for _, d := range s.decoder {
+			f.stated[d.Content] = int32(d.id)
+		}
+	}
 	before := len(t.added.listed)
 	if err := t.added.add(s.toAdd(t), t.model, t.normalizer); err != nil {
 		return err
@@ -245,7 +252,7 @@ func (f *folder) prefix(t *Tokenizer, class *tokenizerClass) {
 	if value == "null" {
 		return
 	}
-	var top component
+	var top struct{ Type string }
 	_ = json.Unmarshal(t.raw.PreTokenizer, &top)
 	for i, s := range t.splitters {
 		b, ok := s.(byteSplitter)

@@ -24,7 +24,6 @@ func tooLong(n int) error {
 
 // component holds the members that several kinds of component share.
 type component struct {
-	Type    string          `json:"type"`
 	Pattern json.RawMessage `json:"pattern"`
 	Content *string         `json:"content"`
 }
@@ -40,20 +39,28 @@ func unknown(part, kind string) error {
 }
 
 // readComponent decodes raw into c; kind is "" for null and for what is not there.
-func readComponent(part string, raw json.RawMessage, depth int, c any, common *component) (kind string, err error) {
+func readComponent(part string, raw json.RawMessage, depth int, c any) (kind string, err error) {
 	if depth > maxComponents {
 		return "", &fault.Invalid{On: part, Says: fmt.Sprintf("sequences nested more than %d deep", maxComponents)}
 	}
 	if len(raw) == 0 || string(raw) == "null" {
 		return "", nil
 	}
-	if err := json.Unmarshal(raw, c); err != nil {
+	o := object{}
+	if err := json.Unmarshal(raw, &o); err != nil {
 		return "", &fault.Invalid{On: part, Says: "cannot be read", Err: err}
 	}
-	if common.Type == "" {
-		return "", missing(part, "type")
+	k, err := partSchemas[part].kindOf(part, o)
+	if err != nil {
+		return "", err
 	}
-	return common.Type, nil
+	if raw, err = k.fitted(o); err == nil {
+		err = json.Unmarshal(raw, c)
+	}
+	if err != nil {
+		return "", &fault.Invalid{On: part, Says: "cannot be read", Err: err}
+	}
+	return k.kind, nil
 }
 
 // pattern reads {"String": ...} or {"Regex": ...}.

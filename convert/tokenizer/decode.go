@@ -32,7 +32,7 @@ type decoderFile struct {
 func parseDecoder(raw json.RawMessage, depth int) (decoder, error) {
 	var c decoderFile
 	// Replace and WordPiece share names of members with other types: strings only, so one struct holds them all.
-	kind, err := readDecoder(raw, depth, &c)
+	kind, err := readComponent("decoder", raw, depth, &c)
 	if err != nil || kind == "" {
 		return nil, err
 	}
@@ -83,11 +83,6 @@ func parseDecoder(raw json.RawMessage, depth int) (decoder, error) {
 		return decodeReplace(p, *c.Content), nil
 	}
 	return nil, unknown("decoder", kind)
-}
-
-// readDecoder is readComponent for decoders.
-func readDecoder(raw json.RawMessage, depth int, c *decoderFile) (string, error) {
-	return readComponent("decoder", raw, depth, c, &c.component)
 }
 
 // parseDecoders runs steps one after another, each over the whole list of tokens.

@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 
 	"quern/convert/fault"
@@ -23,22 +24,43 @@ type fit struct {
 	padsBatch bool
 }
 
+var (
+	truncationSchema = kindSchema{members: []member{{"direction", isSide, default_}, {"max_length", isSize, required}, {"strategy", isTruncation, required}, {"stride", isSize, required}}}
+	paddingSchema    = kindSchema{members: []member{{"strategy", isPadding, required}, {"direction", isSide, required}, {"pad_to_multiple_of", isSize, nullable}, {"pad_id", isID, required},
+		{"pad_type_id", isID, required}, {"pad_token", isString, required}}}
+)
+
+func isSide(raw json.RawMessage) bool { return isUnit(raw, "Left", "Right") }
+
+func isTruncation(raw json.RawMessage) bool {
+	return isUnit(raw, "LongestFirst", "OnlyFirst", "OnlySecond")
+}
+
+func isPadding(raw json.RawMessage) bool {
+	name, holds, ok := variant(raw)
+	return ok && (name == "BatchLongest" && holds == nil || name == "Fixed" && isSize(holds))
+}
+
 // parseFit reads both members; lengths are bounded here, before anything is padded to them.
 func parseFit(truncation, padding json.RawMessage) (fit, error) {
 	f := fit{limit: -1}
+	o := object{}
 	if truncation != nil {
 		var t struct {
 			Direction string `json:"direction"`
-			MaxLength *int   `json:"max_length"`
+			MaxLength uint64 `json:"max_length"`
 			Strategy  string `json:"strategy"`
+		}
+		if err := json.Unmarshal(truncation, &o); err != nil {
+			return f, &fault.Invalid{On: "truncation", Says: "cannot be read", Err: err}
+		}
+		if bad := truncationSchema.check(o); bad != "" {
+			return f, unfit("truncation", bad, o)
 		}
 		if err := json.Unmarshal(truncation, &t); err != nil {
 			return f, &fault.Invalid{On: "truncation", Says: "cannot be read", Err: err}
 		}
-		if t.MaxLength == nil || *t.MaxLength < 0 {
-			return f, missing("truncation", "max_length")
-		}
-		f.limit, f.leftCut, f.onlyPair = *t.MaxLength, t.Direction == "Left", t.Strategy == "OnlySecond"
+		f.limit, f.leftCut, f.onlyPair = int(min(t.MaxLength, math.MaxInt32)), t.Direction == "Left", t.Strategy == "OnlySecond"
 	}
 	if padding == nil {
 		return f, nil
@@ -48,6 +70,13 @@ func parseFit(truncation, padding json.RawMessage) (fit, error) {
 		Direction string          `json:"direction"`
 		Multiple  int             `json:"pad_to_multiple_of"`
 		ID        uint32          `json:"pad_id"`
+	}
+	o = object{}
+	if err := json.Unmarshal(padding, &o); err != nil {
+		return f, &fault.Invalid{On: "padding", Says: "cannot be read", Err: err}
+	}
+	if bad := paddingSchema.check(o); bad != "" {
+		return f, unfit("padding", bad, o)
 	}
 	if err := json.Unmarshal(padding, &p); err != nil {
 		return f, &fault.Invalid{On: "padding", Says: "cannot be read", Err: err}

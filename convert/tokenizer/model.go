@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"quern/convert/fault"
@@ -199,6 +200,7 @@ func moreRunes(s string, n int) bool {
 // modelFile holds the members of all kinds of model. vocab and merges are read on the way.
 type modelFile struct {
 	kind      string
+	typed     bool // it is named
 	options   map[string]json.RawMessage
 	vocab     *vocabulary // of a vocab that is an object
 	scored    *scored     // of a vocab that is a list
@@ -213,7 +215,7 @@ func (f *modelFile) read(w *walker) {
 	w.object(func(key string) {
 		switch key {
 		case "type":
-			f.kind = string(w.text())
+			f.kind, f.typed = string(w.text()), true
 		case "vocab":
 			if w.peek() == '[' {
 				f.scored = readScored(w)
@@ -240,16 +242,28 @@ func (f *modelFile) option(key string, to any) error {
 	return nil
 }
 
+// need decodes a member that has to be there.
+func (f *modelFile) need(on, key string, fits func(json.RawMessage) bool, to any) error {
+	raw, ok := f.options[key]
+	switch {
+	case !ok:
+		return missing(on, key)
+	case !fits(raw):
+		return &fault.Invalid{On: on, Says: fmt.Sprintf("%s is %.60s, which is not what it takes", key, raw)}
+	}
+	return f.option(key, to)
+}
+
 // build makes the model. A file without a type is of before 0.8: its members tell the kind.
 func (f *modelFile) build() (model, error) {
 	kind := f.kind
-	if kind == "" {
-		switch _, piece := f.options["continuing_subword_prefix"]; {
+	if !f.typed && kind == "" {
+		switch {
 		case f.scored != nil:
 			kind = "Unigram"
 		case f.hasMerges:
 			kind = "BPE"
-		case piece && f.options["max_input_chars_per_word"] != nil:
+		case isString(f.options["continuing_subword_prefix"]) && isSize(f.options["max_input_chars_per_word"]):
 			kind = "WordPiece"
 		default:
 			kind = "WordLevel"
@@ -271,19 +285,13 @@ func (f *modelFile) build() (model, error) {
 		return f.bpe()
 	case "WordPiece":
 		m := &wordPiece{vocabulary: f.vocab}
-		for key, to := range map[string]any{"unk_token": &m.unknown, "continuing_subword_prefix": &m.prefix, "max_input_chars_per_word": &m.longest} {
-			if f.options[key] == nil {
-				return nil, missing("model WordPiece", key)
-			}
-			if err := f.option(key, to); err != nil {
-				return nil, err
-			}
-		}
+		err := errors.Join(f.need("model WordPiece", "unk_token", isString, &m.unknown), f.need("model WordPiece", "continuing_subword_prefix", isString, &m.prefix),
+			f.need("model WordPiece", "max_input_chars_per_word", isSize, &m.longest))
 		m.prepare()
-		return m, nil
+		return m, err
 	case "WordLevel":
-		m := &wordLevel{vocabulary: f.vocab, unknown: "<unk>"}
-		return m, f.option("unk_token", &m.unknown)
+		m := &wordLevel{vocabulary: f.vocab}
+		return m, f.need("model WordLevel", "unk_token", isString, &m.unknown)
 	}
 	return nil, unknown("model", kind)
 }

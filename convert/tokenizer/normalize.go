@@ -181,7 +181,7 @@ func parseNormalizer(raw json.RawMessage, depth int) (normalizer, error) {
 		Accents     *bool             `json:"strip_accents"`
 		Lower       *bool             `json:"lowercase"`
 	}
-	kind, err := readComponent("normalizer", raw, depth, &c, &c.component)
+	kind, err := readComponent("normalizer", raw, depth, &c)
 	if err != nil || kind == "" {
 		return nil, err
 	}
@@ -221,7 +221,7 @@ func parseNormalizer(raw json.RawMessage, depth int) (normalizer, error) {
 			return nil, missing("normalizer Precompiled", "precompiled_charsmap")
 		}
 		return NewCharsmap(*c.Charsmap)
-	case "BertNormalizer", "Bert":
+	case "Bert":
 		if c.Clean == nil || c.Chinese == nil || c.Lower == nil {
 			return nil, missing("normalizer BertNormalizer", "clean_text, handle_chinese_chars, lowercase")
 		}

@@ -234,9 +234,9 @@ func TestFit(t *testing.T) {
 		{`{"max_length": 3, "direction": "Right", "strategy": "LongestFirst", "stride": 0}`, "", 2, []int32{1}, false},
 		{`{"max_length": 1, "direction": "Right", "strategy": "LongestFirst", "stride": 0}`, "", 2, nil, true},
 		{`{"max_length": 3, "direction": "Right", "strategy": "OnlySecond", "stride": 0}`, "", 0, nil, true},
-		{"", `{"strategy": {"Fixed": 7}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 9}`, 0, []int32{1, 2, 3, 4, 5, 9, 9}, false},
-		{"", `{"strategy": {"Fixed": 6}, "direction": "Left", "pad_to_multiple_of": 4, "pad_id": 9}`, 0, []int32{9, 9, 9, 1, 2, 3, 4, 5}, false},
-		{"", `{"strategy": "BatchLongest", "direction": "Right", "pad_to_multiple_of": null, "pad_id": 9}`, 0, ids, false},
+		{"", `{"strategy": {"Fixed": 7}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 9, "pad_type_id": 0, "pad_token": "x"}`, 0, []int32{1, 2, 3, 4, 5, 9, 9}, false},
+		{"", `{"strategy": {"Fixed": 6}, "direction": "Left", "pad_to_multiple_of": 4, "pad_id": 9, "pad_type_id": 0, "pad_token": "x"}`, 0, []int32{9, 9, 9, 1, 2, 3, 4, 5}, false},
+		{"", `{"strategy": "BatchLongest", "direction": "Right", "pad_to_multiple_of": null, "pad_id": 9, "pad_type_id": 0, "pad_token": "x"}`, 0, ids, false},
 	} {
 		raw := func(s string) []byte {
 			if s == "" {

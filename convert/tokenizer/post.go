@@ -12,38 +12,38 @@ import (
 type frame []framePart
 
 type framePart struct {
-	text bool
-	ids  []int32
+	text  bool
+	ids   []int32
+	lacks string // what the file does not have: encoding fails where it is asked for
+	pair  bool   // it is asked for even without special tokens
 }
 
 // parsePost reads the "post_processor". Members decide its kind, not "type", where the library does so: files exist whose
 // type comes last and whose other members are of another kind.
 func parsePost(raw json.RawMessage, depth int) ([]frame, error) {
 	var p struct {
-		component
 		Sep        *taggedID                  `json:"sep"`
 		Cls        *taggedID                  `json:"cls"`
-		Trim       *bool                      `json:"trim_offsets"`
-		Prefix     *bool                      `json:"add_prefix_space"`
 		Single     []json.RawMessage          `json:"single"`
-		Pair       []json.RawMessage          `json:"pair"`
 		Special    map[string]json.RawMessage `json:"special_tokens"`
 		Processors []json.RawMessage          `json:"processors"`
 	}
-	if _, err := readComponent("post_processor", raw, depth, &p, &p.component); err != nil || p.Type == "" {
+	kind, err := readComponent("post_processor", raw, depth, &p)
+	if err != nil || kind == "" {
 		return nil, err
 	}
-	switch {
-	case p.Sep != nil && p.Cls != nil:
+	switch kind {
+	case "RobertaProcessing", "BertProcessing":
 		return []frame{{{ids: []int32{p.Cls.id}}, {text: true}, {ids: []int32{p.Sep.id}}}}, nil
-	case p.Type == "ByteLevel" && p.Prefix != nil && p.Trim != nil:
-		return nil, nil // moves offsets only
-	case p.Single != nil && p.Pair != nil && p.Special != nil:
+	case "TemplateProcessing":
 		f, err := parseTemplate(p.Single, p.Special)
 		return []frame{f}, err
-	case p.Type == "Sequence":
+	case "Sequence":
 		var all []frame
 		for _, r := range p.Processors {
+			if string(r) == "null" {
+				return nil, missing("post_processor Sequence", "type")
+			}
 			f, err := parsePost(r, depth+1)
 			if err != nil {
 				return nil, err
@@ -52,7 +52,7 @@ func parsePost(raw json.RawMessage, depth int) ([]frame, error) {
 		}
 		return all, nil
 	}
-	return nil, unknown("post_processor", p.Type)
+	return nil, nil // a ByteLevel moves offsets only
 }
 
 // taggedID is ["text", id].
@@ -88,8 +88,7 @@ func readID(raw json.RawMessage) (int32, error) {
 	return int32(id), nil
 }
 
-// parseTemplate reads the template for one text. A special token that is used has to be defined; the library finds out only
-// when it encodes.
+// parseTemplate reads the template for one text. That a token is not defined shows only when it is asked for.
 func parseTemplate(pieces []json.RawMessage, special map[string]json.RawMessage) (frame, error) {
 	const on = "post_processor TemplateProcessing"
 	var f frame
@@ -114,7 +113,8 @@ func parseTemplate(pieces []json.RawMessage, special map[string]json.RawMessage)
 			}
 			raw, ok := special[p.SpecialToken.ID]
 			if !ok {
-				return nil, &fault.Invalid{On: on, Says: fmt.Sprintf("special token %q is not among special_tokens", p.SpecialToken.ID)}
+				f = append(f, framePart{lacks: fmt.Sprintf("special token %q, which is not among special_tokens", p.SpecialToken.ID)})
+				continue
 			}
 			if err := json.Unmarshal(raw, &t); err != nil {
 				return nil, &fault.Invalid{On: on, Says: fmt.Sprintf("special token %q cannot be read", p.SpecialToken.ID), Err: err}
@@ -129,24 +129,26 @@ func parseTemplate(pieces []json.RawMessage, special map[string]json.RawMessage)
 			}
 			f = append(f, part)
 		default:
-			return nil, &fault.Invalid{On: on, Says: fmt.Sprintf("single[%d] is neither the text A nor a special token", i)}
+			f = append(f, framePart{lacks: "second text", pair: true})
 		}
 	}
 	return f, nil
 }
 
 // around sets the frame around ids. Without special tokens the text alone is left, once for every place that names it.
-func (f frame) around(ids []int32, special bool) []int32 {
+func (f frame) around(ids []int32, special bool) ([]int32, error) {
 	var out []int32
 	for _, p := range f {
 		switch {
+		case p.lacks != "" && (special || p.pair):
+			return nil, &fault.Invalid{On: "post_processor TemplateProcessing", Says: "asks for a " + p.lacks}
 		case p.text:
 			out = append(out, ids...)
 		case special:
 			out = append(out, p.ids...)
 		}
 	}
-	return out
+	return out, nil
 }
 
 // added is how many ids the frame adds.

@@ -188,7 +188,7 @@ func (n lengthSplitter) split(s span, to []span, _ *[]match) ([]span, error) {
 // parseSplitters reads the "pre_tokenizer" of a tokenizer.json as a flat list of stages.
 func parseSplitters(raw json.RawMessage, depth int, to []splitter) ([]splitter, error) {
 	var c splitterFile
-	kind, err := readComponent("pre_tokenizer", raw, depth, &c, &c.component)
+	kind, err := readComponent("pre_tokenizer", raw, depth, &c)
 	if err != nil || kind == "" {
 		return to, err
 	}
@@ -256,7 +256,7 @@ func (c *splitterFile) splitter(kind string) (splitter, error) {
 	case "Punctuation":
 		b, err := c.behavior(on, "Isolated")
 		return patternSplitter{setPattern{ucd.Compiled("old:punctuation")}, b}, err
-	case "CharDelimiterSplit", "Delimiter":
+	case "CharDelimiterSplit":
 		if c.Delimiter == nil || utf8.RuneCountInString(*c.Delimiter) != 1 {
 			return nil, missing(on, "a delimiter of one character")
 		}

@@ -117,7 +117,10 @@ func (f *folder) surround(t *Tokenizer) error {
 	side := func(tokens []string) (framePart, error) {
 		var p framePart
 		for _, token := range tokens {
-			id, ok := t.ID(token)
+			id, ok := f.stated[token]
+			if !ok {
+				id, ok = t.ID(token)
+			}
 			if !ok {
 				id, ok = t.ID(t.Unknown())
 			}

@@ -105,7 +105,7 @@ func readDefinition(data []byte) (*definition, error) {
 			d.model = modelFile{}
 			d.model.read(w)
 		default:
-			w.raw()
+			w.fail("%.40q is no member that the library knows", key)
 		}
 	})
 	w.end()
@@ -114,6 +114,9 @@ func readDefinition(data []byte) (*definition, error) {
 	}
 	if !hasModel {
 		return nil, missing("tokenizer.json", "model")
+	}
+	if string(addedRaw) == "null" {
+		return nil, missing("tokenizer.json", "a list of added_tokens")
 	}
 	if addedRaw != nil {
 		var err error
@@ -189,7 +192,7 @@ func (t *Tokenizer) Encode(text string, special bool) ([]int32, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.finish(ids, special), nil
+	return t.finish(ids, special)
 }
 
 // body gives the ids of a text alone.
@@ -256,11 +259,14 @@ func (t *Tokenizer) words(text string) ([]span, error) {
 }
 
 // finish sets the post-processor's ids around a text's.
-func (t *Tokenizer) finish(ids []int32, special bool) []int32 {
+func (t *Tokenizer) finish(ids []int32, special bool) ([]int32, error) {
 	for _, f := range t.frames {
-		ids = f.around(ids, special)
+		var err error
+		if ids, err = f.around(ids, special); err != nil {
+			return nil, err
+		}
 	}
-	return ids
+	return ids, nil
 }
 
 // EncodeFitted is Encode cut and padded as the file's "truncation" and "padding" ask, which nothing but the library
@@ -279,5 +285,8 @@ func (t *Tokenizer) EncodeFitted(text string, special bool) ([]int32, error) {
 	if ids, err = t.fit.truncate(ids, extra); err != nil {
 		return nil, err
 	}
-	return t.fit.pad(t.finish(ids, special)), nil
+	if ids, err = t.finish(ids, special); err != nil {
+		return nil, err
+	}
+	return t.fit.pad(ids), nil
 }

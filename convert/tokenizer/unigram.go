@@ -75,8 +75,11 @@ func (f *modelFile) unigram() (model, error) {
 	if err := f.option("unk_id", &unk); err != nil {
 		return nil, err
 	}
-	if err := f.option("byte_fallback", &m.fallback); err != nil {
-		return nil, err
+	if raw, ok := f.options["byte_fallback"]; ok {
+		if !isBool(raw) {
+			return nil, &fault.Invalid{On: "model Unigram", Says: fmt.Sprintf("byte_fallback is %.60s", raw)}
+		}
+		m.fallback = string(raw) == "true"
 	}
 	if unk != nil {
 		if int64(*unk) >= int64(len(m.list)) {
