@@ -7,7 +7,7 @@ STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RUNTIME      = bin/quern runtime install
 SRC         := $(shell find cmd pipeline stages hfclient convert quantize -name '*.go' -o -name '*.s' -o -name '*.json' -o -name '*.zst' 2>/dev/null)
 
-.PHONY: help build demo test browser bench lint cross race dist runtime clean unpack interop calibrate conformance-real
+.PHONY: kernels arm64 help build demo test browser bench lint cross race dist runtime clean unpack interop calibrate conformance-real
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,7 +40,15 @@ test: build runtime lint cross browser ## format, vet, lint, every test with its
 	grep -E '^ *--- SKIP' -B1 bin/test.log | grep -oE '_test\.go:[0-9]+: .*' | sed 's/^_test.go:[0-9]*: /skipped: /' | sort -u; \
 	grep -E '^(ok|FAIL|panic:)|^ *--- FAIL' bin/test.log; \
 	[ $$status -eq 0 ] || { grep -A15 -E '^ *--- FAIL' bin/test.log | head -200; exit $$status; }
-	$(MAKE) race
+	$(MAKE) race arm64
+
+kernels: build runtime arm64 ## the native kernels at length: blocks held against llama.cpp's, and speed beside them
+	QUERN_KERNEL_ROWS=200 $(GO) test -count=1 -v -run Native ./quantize/llamacpp > bin/kernels.log 2>&1; status=$$?; grep -oE 'count: .*|differ.*|^(ok|FAIL).*' bin/kernels.log; exit $$status
+	$(GO) test -run '^$$' -bench NativeBeside -benchtime 9x ./quantize/llamacpp
+
+arm64: ## the kernels' tests as an arm64 program, where qemu can run it
+	@qemu=$$(command -v qemu-aarch64-static || command -v qemu-aarch64) || { echo "skipped: no qemu for arm64"; exit 0; }; \
+	  GOOS=linux GOARCH=arm64 $(GO) test -c -o bin/kernel.arm64.test ./quantize/kernel && cd quantize/kernel && $$qemu ../../bin/kernel.arm64.test -test.v > ../../bin/arm64.log 2>&1; status=$$?; grep -oE 'count: .*|^FAIL.*|^ +[a-z_]+_test.go:[0-9]+: .*' ../../bin/arm64.log; exit $$status
 
 race: ## the race detector (it needs cgo) on the packages that run in parallel
 	CGO_ENABLED=1 $(GO) test -race -short ./pipeline/... ./hfclient/... ./quantize/build/... ./convert/view/...

@@ -119,11 +119,11 @@ func (b *batch) search(f *superFormat, src []float32, weighted bool) {
 	b.weigh(f, weighted)
 	rows, states := f.group*b.n, lanes.Vectors*b.n
 	par := parameterSets[parameterKey{b.set, f.typ, weighted}]
-	for g := 0; g < f.groups(); g += 2 {
+	for g := 0; g < f.groups(); g += b.set.Groups {
 		x, w, s := &b.x[g*rows], &b.w[g*rows], &b.state[g*states]
 		switch {
 		case f.typ == gguf.Q3_K && !weighted:
-			if g%4 == 0 {
+			if g%4 == 0 { // four groups in one call
 				b.set.Descent16(x, w, &b.aux[0], &b.levelTile[g*rows], s, &par.values[0])
 			}
 		case f.signed():

@@ -20,8 +20,10 @@ var iq4Index = func() (t [481]byte) {
 	return t
 }()
 
-// nearestIQ4 is the level nearest to v; for a NaN it is the last one, where the reference's binary search ends.
-func nearestIQ4(v float32) byte {
+// nearestIQ4 is the level nearest to f; for a NaN it is the last one, where the reference's binary search ends. The conversion
+// matters as in nearest: v+v with a product for v would be fused.
+func nearestIQ4(f float32) byte {
+	v := float32(f)
 	switch {
 	case v <= -127:
 		return 0
@@ -102,7 +104,7 @@ func (b *smallBatch) scalesIQ4(n int, weighted bool, par []float32, scales []flo
 func (b *smallBatch) quantizeIQ4NL(dst []byte, src []float32, rowLen int, importance []float32) {
 	const bytes = 18
 	par := iq4Parameters(b.set)
-	var scales [2 * lanes.MaxWidth]float32
+	var scales [mostBlocks]float32
 	energy := func(x []float32) float32 { return squares(x) * (2.0 / small) }
 	for at := 0; at < len(src); {
 		column := at % rowLen
@@ -132,7 +134,7 @@ func packIQ4(q []byte, x []float32, inverse float32) {
 func (b *smallBatch) quantizeIQ4XS(dst []byte, src []float32, rowLen int, importance []float32) {
 	const bytes, groups = 136, super / small
 	par := iq4Parameters(b.set)
-	var scales [2 * lanes.MaxWidth]float32
+	var scales [mostBlocks]float32
 	for at := 0; at < len(src); {
 		column := at % rowLen
 		// whole super-blocks only; the scalar form holds one small block at a time

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -70,14 +71,12 @@ func (k *Native) Name() string {
 	return k.set.Name
 }
 
-// Supports is true for the types that Native writes: all of llama.cpp's but those that search a grid, and a few rare ones.
-func (k *Native) Supports(t gguf.Type) bool {
-	switch t {
-	case gguf.Q8_0, gguf.TQ1_0, gguf.TQ2_0, gguf.IQ4NL, gguf.IQ4XS, gguf.MXFP4:
-		return true
-	}
-	return superFormats[t] != nil || smallFormats[t] != nil
-}
+// Supports is true for the types of Types.
+func (k *Native) Supports(t gguf.Type) bool { return widen[t] != nil }
+
+// Types are the types that Native writes and widens, in order: all of llama.cpp's but those that search a grid, and a few rare
+// ones.
+func Types() []gguf.Type { return slices.Sorted(maps.Keys(widen)) }
 
 // Quantize writes rows of rowLen values as blocks.
 func (k *Native) Quantize(dst []byte, src []float32, t gguf.Type, rowLen int, importance []float32) error {

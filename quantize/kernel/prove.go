@@ -26,7 +26,7 @@ func (k *Native) sound(t gguf.Type) bool {
 		seed := uint32(1)
 		next := func() float32 { // uniform in (-1, 1)
 			seed = seed*1664525 + 1013904223
-			return float32(int32(seed)) / (1 << 31)
+			return float32(float32(int32(seed)) / (1 << 31))
 		}
 		for i := range x {
 			x[i] = (next() + next() + next()) * next() * float32(math.Exp2(float64(i/super%8)))

@@ -8,7 +8,10 @@ import (
 	"quern/quantize/kernel/lanes"
 )
 
-const small = 32 // weights of a small block
+const (
+	small      = 32                 // weights of a small block
+	mostBlocks = 2 * lanes.MaxWidth // that any set takes in one call
+)
 
 // smallFormat is a type whose blocks hold 32 weights: levels 0..most with a scale and a minimum, or 0..2*most-1 around most with
 // a scale alone. Without importance a level is a plain rounding; with it the scale is searched as for K-quants.
@@ -134,15 +137,15 @@ func fifthBits(levels []byte) (h uint32) {
 	return h
 }
 
-// smallBatch searches small blocks with importance, two groups of lanes at a time.
+// smallBatch searches small blocks with importance, a few groups of lanes at a time.
 type smallBatch struct {
 	set        *lanes.Set
-	x, w       [2 * small * lanes.MaxWidth]float32 // tiles
-	aux        [2 * small * lanes.MaxWidth]float32
-	state      [2 * lanes.Vectors * lanes.MaxWidth]float32
-	source     [2 * small * lanes.MaxWidth]float32 // natural order, filled up with zeros
-	importance [2 * small * lanes.MaxWidth]float32
-	energy     [2 * lanes.MaxWidth]float32 // the mean square that goes into a block's weights
+	x, w       [small * mostBlocks]float32 // tiles
+	aux        [small * mostBlocks]float32
+	state      [lanes.Vectors * mostBlocks]float32
+	source     [small * mostBlocks]float32 // natural order, filled up with zeros
+	importance [small * mostBlocks]float32
+	energy     [mostBlocks]float32 // the mean square that goes into a block's weights
 	redone     int
 }
 
@@ -179,7 +182,7 @@ func (b *smallBatch) capacity() int {
 	if b.set == nil {
 		return 1
 	}
-	return 2 * b.set.Width
+	return b.set.Groups * b.set.Width
 }
 
 // fill takes the next blocks of a row with their importance (nil: none) and mean squares; it returns how many.
@@ -199,7 +202,7 @@ func (b *smallBatch) fill(x, importance []float32, energy func(block []float32) 
 // tiles brings the blocks and their weights into tiles: importance * sqrt(energy + x^2), or x^2 without importance.
 func (b *smallBatch) tiles(weighted bool) {
 	width, rows := b.set.Width, small*b.set.Width
-	for g := range 2 {
+	for g := range b.set.Groups {
 		x, w := &b.x[g*rows], &b.w[g*rows]
 		b.set.Transpose(x, &b.source[g*rows], small, small)
 		if !weighted {

@@ -2,7 +2,9 @@ package lanes
 
 import (
 	"os"
+	"os/exec"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -30,6 +32,47 @@ func TestAssembly(t *testing.T) {
 			}
 			if line != "" {
 				previous = line
+			}
+		}
+	}
+}
+
+// NEON is written as words: none of them is a fused multiply-add.
+func TestNEONWords(t *testing.T) {
+	text, err := os.ReadFile("neon_arm64.s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := regexp.MustCompile(`WORD \$0x([0-9a-f]{8})`).FindAllSubmatch(text, -1)
+	for _, w := range words {
+		n, err := strconv.ParseUint(string(w[1]), 16, 32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Advanced SIMD three same, opcode 11001: FMLA and FMLS
+		if n&0x9f20fc00 == 0x0e20cc00 {
+			t.Errorf("%08x is a fused multiply-add", n)
+		}
+	}
+	t.Logf("count: %d NEON instructions, none fused", len(words))
+}
+
+// The compiler fuses products with sums on arm64 and with GOAMD64=v3 unless float32() stands between them.
+func TestCompilerFusesNothing(t *testing.T) {
+	fused := regexp.MustCompile(`\s(FN?M(ADD|SUB)[SD]|VFN?M(ADD|SUB)\w+)\s`)
+	for _, env := range [][]string{{"GOARCH=arm64"}, {"GOARCH=amd64", "GOAMD64=v3"}} {
+		c := exec.Command("go", "build", "-gcflags=-S", "..")
+		c.Env = append(append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux"), env...)
+		out, err := c.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %v: %s", env, err, out)
+		}
+		if !strings.Contains(string(out), "kernel.fit") {
+			t.Fatalf("%v: no listing", env)
+		}
+		for _, line := range strings.Split(string(out), "\n") {
+			if fused.MatchString(line) {
+				t.Errorf("%v: %s", env, line)
 			}
 		}
 	}

@@ -19,11 +19,11 @@ const (
 // MaxWidth is the largest Width of any set.
 const MaxWidth = 16
 
-// Fit searches scale and minimum of two groups: x ~ scale*level + min, levels 0..most. levels is scratch as large as x. par is
+// Fit searches scale and minimum of Groups groups: x ~ scale*level + min, levels 0..most. levels is scratch as large as x. par is
 // most in all lanes, then the candidates: free of them lie below most+0.49, the rest (at least one of each) need a clamp.
 type Fit func(x, w, levels, state, par *float32, free, clamped int)
 
-// Scaling searches the scale of two groups: x ~ scale*level. wx is scratch as large as x. par is the highest and the lowest
+// Scaling searches the scale of Groups groups: x ~ scale*level. wx is scratch as large as x. par is the highest and the lowest
 // level in all lanes, then the first constant and the candidates, free and clamped as for Fit, the first one not counted.
 type Scaling func(x, w, wx, state, par *float32, free, clamped int)
 
@@ -31,6 +31,10 @@ type Scaling func(x, w, wx, state, par *float32, free, clamped int)
 type Set struct {
 	Name  string // as in receipts: "avx2"
 	Width int    // lanes
+
+	// Groups is how many groups of rows a search does in one call, side by side: the more, the fuller the pipelines, as far as
+	// the registers reach.
+	Groups int
 
 	// WeightMean writes sqrt(mean of 32 squares) + |x| for n groups of 32 rows; WeightAbs |x| and WeightSquare x^2 for n rows,
 	// a multiple of 8.
@@ -46,7 +50,7 @@ type Set struct {
 	Scale16One                   Scaling // of one group
 	// Descent16 fits four groups by a scale, level by level (Q3_K); the levels are in levels on return.
 	Descent16 func(x, w, wx, levels, state, par *float32)
-	// Table32 fits two groups by a scale to the 16 values of IQ4_NL. par is the first constant in all lanes, then candidates.
+	// Table32 fits Groups groups by a scale to the 16 values of IQ4_NL. par is the first constant in all lanes, then candidates.
 	Table32 func(x, w, state, par *float32, candidates int)
 	// Positive fits n rows of values that are not negative (the scales of a super-block) by a scale, with levels.
 	Positive func(x, w, levels, state, par *float32, n int)

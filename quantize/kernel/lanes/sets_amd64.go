@@ -21,7 +21,7 @@ func available() []*Set {
 }
 
 var avx2 = Set{
-	Name: "avx2", Width: 8,
+	Name: "avx2", Width: 8, Groups: 2,
 	WeightMean: weightMeanAVX2, WeightAbs: weightAbsAVX2, WeightSquare: weightSquareAVX2,
 	WeightImportance: weightImportanceAVX2, WeightRow: weightRowAVX2,
 	Fit32: fit32AVX2, Fit16: fit16AVX2, Fit16Magnitude: fit16MagnitudeAVX2,
@@ -33,7 +33,7 @@ var avx2 = Set{
 }
 
 var avx512 = Set{
-	Name: "avx512", Width: 16,
+	Name: "avx512", Width: 16, Groups: 2,
 	WeightMean: weightMeanAVX512, WeightAbs: weightAbsAVX512, WeightSquare: weightSquareAVX512,
 	WeightImportance: weightImportanceAVX512, WeightRow: weightRowAVX512,
 	Fit32: fit32AVX512, Fit16: fit16AVX512, Fit16Magnitude: fit16MagnitudeAVX512,

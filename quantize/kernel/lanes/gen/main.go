@@ -54,6 +54,14 @@ func main() {
 			os.Exit(1)
 		}
 	}
+	neon := &arm64{}
+	describe(neon, 4) // four lanes: more chains of sums side by side fill the pipelines
+	neon.transpose()
+	neon.requantize()
+	if err := neon.print(files); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	status := 0
 	for name, text := range files {
 		path := filepath.Join(*out, name)

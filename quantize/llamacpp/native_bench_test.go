@@ -1,4 +1,4 @@
-package kernel_test
+package llamacpp_test
 
 import (
 	"math"
@@ -12,9 +12,9 @@ import (
 	"quern/quantize/llamacpp/llamatest"
 )
 
-// BenchmarkBeside runs every kernel and ggml_quantize_chunk in turns on one core, and reports medians: million weights a second
+// BenchmarkNativeBeside runs every kernel and ggml_quantize_chunk in turns on one core, and reports medians: million weights a second
 // of both, and how many times faster ours is.
-func BenchmarkBeside(b *testing.B) {
+func BenchmarkNativeBeside(b *testing.B) {
 	theirs := llamatest.Kernels(b)
 	const row = 4096
 	r := rand.New(rand.NewPCG(1, 1))
@@ -25,7 +25,7 @@ func BenchmarkBeside(b *testing.B) {
 	for i := range importance {
 		importance[i] = float32(math.Exp(r.NormFloat64()))
 	}
-	for _, typ := range nativeTypes {
+	for _, typ := range kernel.Types() {
 		for name, w := range map[string][]float32{"plain": nil, "importance": importance} {
 			for _, set := range kernel.Names() {
 				b.Run(typ.String()+"/"+name+"/"+set, func(b *testing.B) {

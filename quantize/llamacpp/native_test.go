@@ -1,4 +1,4 @@
-package kernel_test
+package llamacpp_test
 
 import (
 	"bytes"
@@ -14,14 +14,8 @@ import (
 	"quern/quantize/llamacpp/llamatest"
 )
 
-// nativeTypes are all types that Native writes.
-var nativeTypes = []gguf.Type{
-	gguf.Q2_K, gguf.Q3_K, gguf.Q4_K, gguf.Q5_K, gguf.Q6_K, gguf.Q4_0, gguf.Q4_1, gguf.Q5_0, gguf.Q5_1, gguf.Q8_0,
-	gguf.IQ4NL, gguf.IQ4XS, gguf.TQ1_0, gguf.TQ2_0, gguf.MXFP4,
-}
-
-// testRow is a row of five super-blocks: importance wraps inside a batch, and the last batch of a row is not full.
-const testRow = 5 * 256
+// nativeRow is a row of five super-blocks: importance wraps inside a batch, and the last batch of a row is not full.
+const nativeRow = 5 * 256
 
 type values struct {
 	name string
@@ -76,7 +70,7 @@ func inputs(tb testing.TB, n int, seed uint64) (all []values) {
 			}
 		}
 	})
-	weights, err := os.ReadFile("../llamacpp/testdata/rows.bf16")
+	weights, err := os.ReadFile("testdata/rows.bf16")
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -90,7 +84,7 @@ func inputs(tb testing.TB, n int, seed uint64) (all []values) {
 func importances(seed uint64) []values {
 	r := rand.New(rand.NewPCG(seed, 4))
 	row := func(f func() float64) []float32 {
-		w := make([]float32, testRow)
+		w := make([]float32, nativeRow)
 		for i := range w {
 			w[i] = float32(f())
 		}
@@ -105,18 +99,18 @@ func importances(seed uint64) []values {
 }
 
 // Every kernel that this machine runs writes the bytes of libggml-base. QUERN_KERNEL_ROWS is the number of rows of each kind.
-func TestEqual(t *testing.T) {
+func TestNativeEqual(t *testing.T) {
 	theirs := llamatest.Kernels(t)
 	rows := 8
 	if n, err := strconv.Atoi(os.Getenv("QUERN_KERNEL_ROWS")); err == nil {
 		rows = n
 	}
-	data := inputs(t, rows*testRow, 7)
-	for _, typ := range nativeTypes {
+	data := inputs(t, rows*nativeRow, 7)
+	for _, typ := range kernel.Types() {
 		for _, w := range importances(3) {
 			for _, x := range data {
 				want := make([]byte, typ.RowBytes(int64(len(x.x))))
-				if err := theirs.Quantize(want, x.x, typ, testRow, w.x); err != nil {
+				if err := theirs.Quantize(want, x.x, typ, nativeRow, w.x); err != nil {
 					t.Fatal(err)
 				}
 				for _, name := range kernel.Names() {
@@ -145,7 +139,7 @@ func compare(t *testing.T, name string, typ gguf.Type, x, w values, want []byte)
 		t.Fatal(err)
 	}
 	got := make([]byte, len(want))
-	if err := k.Quantize(got, x.x, typ, testRow, w.x); err != nil {
+	if err := k.Quantize(got, x.x, typ, nativeRow, w.x); err != nil {
 		t.Fatal(err)
 	}
 	size := int(typ.BlockBytes())
@@ -165,14 +159,14 @@ func compare(t *testing.T, name string, typ gguf.Type, x, w values, want []byte)
 }
 
 // Any bytes widen to the values of libggml-base, NaN and infinity included.
-func TestWidenEqual(t *testing.T) {
+func TestNativeWidens(t *testing.T) {
 	theirs := llamatest.Kernels(t)
 	ours, err := kernel.New("go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := rand.New(rand.NewPCG(5, 6))
-	for _, typ := range nativeTypes {
+	for _, typ := range kernel.Types() {
 		src := make([]byte, typ.RowBytes(1<<16))
 		for i := range src {
 			src[i] = byte(r.Uint32())
