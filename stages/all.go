@@ -6,6 +6,7 @@ import (
 	"quern/stages/bench"
 	"quern/stages/build"
 	"quern/stages/job"
+	"quern/stages/judge"
 	"quern/stages/plan"
 	"quern/stages/pull"
 	"quern/stages/record"
@@ -19,6 +20,7 @@ var Prepare = []pipeline.Stage[job.State]{
 	build.Stage{},  // convert and quantize in one pass
 	smoke.Stage{},  // load it, generate, look for known failures
 	bench.Stage{},  // prompt and generation speed
+	judge.Stage{},  // agreement with the source precision
 	record.Stage{}, // receipt, speed record, how to run it
 }
 

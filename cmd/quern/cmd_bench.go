@@ -322,6 +322,3 @@ func numbers(option, list string) ([]int, error) {
 	}
 	return ns, nil
 }
-
-// benchTime is how long prepare measures speed unless it is told otherwise.
-const benchTime = time.Minute

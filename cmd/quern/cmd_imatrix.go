@@ -10,8 +10,7 @@ import (
 	"quern/pipeline"
 	"quern/quantize/imatrix"
 	"quern/stages/importance"
-	"quern/stages/source"
-	"quern/stages/source/pocket"
+	"quern/stages/judge"
 
 	"github.com/urfave/cli/v2"
 )
@@ -85,7 +84,7 @@ func calibration(path string) ([]byte, error) {
 	if path != "" {
 		return os.ReadFile(path)
 	}
-	text, err := pocketText()
+	text, err := judge.HeldOut()
 	if err != nil {
 		return nil, err
 	}
@@ -129,13 +128,4 @@ func mergeImatrices(c *cli.Context, o *output, files []string) error {
 	o.Emit(pipeline.Result{Type: "imatrix", Data: map[string]any{"path": out, "merged": files}})
 	o.printf("wrote    %s: the sum of %d matrices\n", out, len(files))
 	return nil
-}
-
-// pocketText is the text of the built-in model.
-func pocketText() ([]byte, error) {
-	src, err := pocket.FS()
-	if err != nil {
-		return nil, err
-	}
-	return source.ReadFile(src, pocket.HeldOut)
 }

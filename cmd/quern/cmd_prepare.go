@@ -4,12 +4,19 @@ import (
 	"context"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"quern/pipeline"
 	"quern/stages"
 	"quern/stages/job"
 
 	"github.com/urfave/cli/v2"
+)
+
+// How long prepare measures speed, and closeness to the source, unless it is told otherwise.
+const (
+	benchTime   = time.Minute
+	qualityTime = 2 * time.Minute
 )
 
 func prepareCommand() *cli.Command {
@@ -19,6 +26,8 @@ func prepareCommand() *cli.Command {
 		&cli.BoolFlag{Name: "no-smoke", Usage: "do not try whether the files work"},
 		&cli.BoolFlag{Name: "no-bench", Usage: "do not measure how fast they are"},
 		&cli.DurationFlag{Name: "bench-time", Value: benchTime, Usage: "measure speed for `TIME` at most"},
+		&cli.BoolFlag{Name: "no-quality", Usage: "do not measure how close they are to the source"},
+		&cli.DurationFlag{Name: "quality-time", Value: qualityTime, Usage: "measure closeness for `TIME` at most"},
 	}
 	return &cli.Command{
 		Name: "prepare", Category: groupMain, ArgsUsage: "MODEL | --lora ADAPTER", Usage: "the whole job: plan, download, build in one pass, try, measure, write down",
@@ -58,6 +67,7 @@ func ask(c *cli.Context, s *job.State) (err error) {
 	}
 	s.Types, s.For = types(c.StringSlice("quant")), c.String("for")
 	s.NoSmoke, s.NoBench, s.Force, s.BenchTime = c.Bool("no-smoke"), c.Bool("no-bench"), c.Bool("force"), c.Duration("bench-time")
+	s.NoQuality, s.QualityTime = c.Bool("no-quality"), c.Duration("quality-time")
 	return nil
 }
 

@@ -12,6 +12,8 @@ import (
 	"quern/quantize/llamacpp"
 	"quern/stages"
 	"quern/stages/job"
+	"quern/stages/judge"
+	"quern/stages/plan"
 	"quern/stages/quality"
 	"quern/stages/record"
 	"quern/stages/source"
@@ -27,13 +29,15 @@ func qualityCommand() *cli.Command {
 			&cli.StringFlag{Name: "text", Usage: "held-out text from `FILE` (default: a public-domain text)"},
 			&cli.IntFlag{Name: "chunks", Usage: "`N` chunks at most (default 60)"},
 			&cli.IntFlag{Name: "chunk", Usage: "`N` tokens a chunk (default 256)"},
+			&cli.DurationFlag{Name: "budget", Usage: "judge fewer chunks where all would take longer than `TIME` (default: no limit)"},
+			&cli.BoolFlag{Name: "no-record", Usage: "do not keep the figures"},
 		}, inferenceFlags(), workFlags(), hubFlags()),
-		Action: action(1, -1, judge),
+		Action: action(1, -1, judgeFiles),
 	}
 }
 
-func judge(ctx context.Context, c *cli.Context, o *output) error {
-	opts := quality.Options{Chunks: c.Int("chunks"), Chunk: c.Int("chunk"), Progress: func(what string, done, total int64) {
+func judgeFiles(ctx context.Context, c *cli.Context, o *output) error {
+	opts := quality.Options{Chunks: c.Int("chunks"), Chunk: c.Int("chunk"), Budget: c.Duration("budget"), Progress: func(what string, done, total int64) {
 		o.Emit(pipeline.Progress{Stage: "quality", Item: what, Done: done, Total: total, Unit: "chunks"})
 	}}
 	for _, arg := range c.Args().Slice() {
@@ -61,11 +65,38 @@ func judge(ctx context.Context, c *cli.Context, o *output) error {
 	if err != nil {
 		return err
 	}
-	for _, res := range r.Results {
-		o.Emit(pipeline.Result{Type: "quality", Data: res})
-		o.printf("%s: %s\n", res.Path, res.Summary())
+	printJudged(r, o)
+	if !c.Bool("no-record") {
+		keepQuality(ctx, r, o)
 	}
 	return nil
+}
+
+// printJudged puts the sentence that a person understands first, and the figures behind it into a table.
+func printJudged(r *quality.Report, o *output) {
+	for _, res := range r.Results {
+		o.Emit(pipeline.Result{Type: "quality", Data: res})
+		o.printf("%s %s\n", filepath.Base(res.Path), res.Agreement())
+	}
+	o.printf("\n%-32s %8s %10s %9s %9s %11s %9s\n", "file", "same top", "divergence", "99 %", "max", "perplexity", "of source")
+	for _, res := range r.Results {
+		o.printf("%-32s %6.2f %% %10.6f %9.5f %9.4f %11.4f %9.4f\n", filepath.Base(res.Path), 100*res.SameTop, res.Mean, res.P99, res.Max, res.Perplexity.Value, res.Divergence.Source.Value)
+	}
+	o.printf("%d chunks of %d tokens in %.1f s\n", r.Chunks, r.Chunk, r.Seconds)
+}
+
+// keepQuality records each file's figures.
+func keepQuality(ctx context.Context, r *quality.Report, o *output) {
+	for _, res := range r.Results {
+		rec, _, err := plan.Subject(ctx, res.Path)
+		if err == nil {
+			rec.Command, rec.Quality = "quality", &res
+			err = record.Append(rec)
+		}
+		if err != nil {
+			o.Emit(pipeline.Warning{Stage: "quality", Says: "the record could not be kept: " + err.Error()})
+		}
+	}
 }
 
 // heldOut is the text that is judged: a file, or the one that comes with the pocket model.
@@ -73,7 +104,7 @@ func heldOut(path string) ([]byte, error) {
 	if path != "" {
 		return os.ReadFile(path)
 	}
-	return pocketText()
+	return judge.HeldOut()
 }
 
 // noSourceError says that the source precision is not known. It is an fs.ErrNotExist.

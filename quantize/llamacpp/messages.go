@@ -181,6 +181,9 @@ type DivergenceArgs struct {
 	Chunks     int     `json:"chunks"` // at most; 0: all
 	File       string  `json:"file"`   // the source's log-probabilities, 16 bits each, compressed; "" keeps nothing
 	MaxBytes   int64   `json:"max_bytes"`
+	// MaxSeconds ends the comparison after the group of chunks beyond which the next would go further; 0: no bound. The
+	// answer says how many chunks were judged.
+	MaxSeconds float64 `json:"max_seconds"`
 }
 
 // Divergence compares a candidate's next-token distributions with its source's, as llama-perplexity --kl-divergence

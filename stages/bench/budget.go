@@ -28,7 +28,7 @@ func (b *budget) refuses(t Test, measured []Result) string {
 	if b.total == 0 || need == 0 || need <= b.left() {
 		return ""
 	}
-	return fmt.Sprintf("would take about %s, %s of %s are left", need.Round(time.Second), max(0, b.left()).Round(time.Second), b.total)
+	return fmt.Sprintf("would take about %s, %s of %s are left", need.Round(time.Second), max(0, b.left()).Round(time.Second), b.total.Round(time.Second))
 }
 
 // cost is the time of one warm-up and one repetition by the speeds measured so far, or 0 where there are none to go by. The

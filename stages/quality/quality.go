@@ -39,7 +39,9 @@ type Options struct {
 	// Dir is where the file of log-probabilities goes; "" means the system's temporary directory.
 	Dir string
 	// Disk bounds that file; fewer chunks are judged where it would be larger. 0: 4 GiB.
-	Disk     int64
+	Disk int64
+	// Budget bounds the time: fewer chunks are judged where it would take longer, though always some. 0: any time.
+	Budget   time.Duration
 	Progress func(what string, done, total int64) // may be nil
 }
 
@@ -56,7 +58,9 @@ type Report struct {
 
 // Result is one candidate.
 type Result struct {
-	Path string `json:"path"`
+	Path   string `json:"path"`
+	Chunk  int    `json:"chunk,omitempty"`  // tokens of a chunk
+	Chunks int    `json:"chunks,omitempty"` // that were judged
 	llamacpp.Divergence
 }
 
@@ -86,6 +90,7 @@ type comparison struct {
 	o      Options
 	report *Report
 	tokens []int32
+	begun  time.Time
 }
 
 // Compare judges every candidate against the source.
@@ -103,8 +108,7 @@ func Compare(ctx context.Context, start Starter, o Options) (*Report, error) {
 		o.Disk = defaultDisk
 	}
 	o.Context.Context = o.Chunk
-	c := &comparison{ctx: ctx, start: start, o: o, report: &Report{Way: InStep, Chunk: o.Chunk}}
-	begun := time.Now()
+	c := &comparison{ctx: ctx, start: start, o: o, report: &Report{Way: InStep, Chunk: o.Chunk}, begun: time.Now()}
 	together, err := c.fits()
 	if err != nil {
 		return nil, err
@@ -115,7 +119,7 @@ func Compare(ctx context.Context, start Starter, o Options) (*Report, error) {
 		c.report.Way = ThroughFile
 		err = c.throughFile()
 	}
-	c.report.Seconds = time.Since(begun).Seconds()
+	c.report.Seconds = time.Since(c.begun).Seconds()
 	return c.report, err
 }
 
@@ -208,6 +212,7 @@ func (c *comparison) inStep() error {
 		}
 		a.Candidates = append(a.Candidates, m.Slot)
 	}
+	a.MaxSeconds = c.within(1)
 	d, err := child.Divergence(c.ctx, a, c.progress("all"))
 	if err != nil {
 		return err
@@ -220,9 +225,17 @@ func (c *comparison) args(source int) llamacpp.DivergenceArgs {
 	return llamacpp.DivergenceArgs{ContextOptions: c.o.Context, Source: source, Tokens: c.tokens, Chunks: c.o.Chunks, MaxBytes: c.o.Disk}
 }
 
+// within is the share in seconds that one of n equal passes has of the time that is left; 0 without a budget.
+func (c *comparison) within(n int) float64 {
+	if c.o.Budget == 0 {
+		return 0
+	}
+	return max(1e-9, (c.o.Budget-time.Since(c.begun)).Seconds()/float64(n))
+}
+
 func (c *comparison) take(d *llamacpp.Divergences, paths []string) {
 	for i, p := range paths {
-		r := Result{Path: p, Divergence: d.Candidates[i]}
+		r := Result{Path: p, Chunk: c.o.Chunk, Chunks: d.Candidates[i].Perplexity.Chunks, Divergence: d.Candidates[i]}
 		c.report.Results = append(c.report.Results, r)
 		c.report.Chunks = r.Perplexity.Chunks
 	}
@@ -271,12 +284,12 @@ func (c *comparison) saveSource(file string) error {
 		c.o.Chunks = int(most)
 	}
 	a := c.args(src.Slot)
-	a.File = file
+	a.File, a.MaxSeconds = file, c.within(1+len(c.o.Candidates))
 	d, err := child.Divergence(c.ctx, a, c.progress(filepath.Base(c.o.Source)))
 	if err != nil {
 		return err
 	}
-	c.report.Source = d.Source
+	c.report.Source, c.o.Chunks = d.Source, d.Source.Chunks // the candidates are judged on what the source was
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"math"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"quern/quantize/llamacpp"
 	"quern/quantize/llamacpp/llamatest"
@@ -122,6 +123,23 @@ func TestDiskBound(t *testing.T) {
 	o.Disk = 1000
 	if _, err := quality.Compare(context.Background(), starter(t), o); err == nil {
 		t.Error("a bound of 1000 bytes: accepted")
+	}
+}
+
+// A budget that is spent takes chunks away and leaves figures, in step and through a file alike.
+func TestTimeBound(t *testing.T) {
+	paths := pockettest.Files(t, "BF16", "Q2_K")
+	for _, memory := range []int64{0, 1} {
+		o := options(paths, pockettest.HeldOut(t), 24)
+		o.Memory, o.Dir, o.Budget = memory, t.TempDir(), time.Nanosecond
+		r, err := quality.Compare(context.Background(), starter(t), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := r.Results[0]
+		if r.Chunks < 1 || r.Chunks >= 24 || q.Positions != r.Chunks*127 || q.SameTop < 0.6 || r.Source.Chunks != r.Chunks {
+			t.Errorf("memory %d: %d chunks, %d positions, %v on the same token", memory, r.Chunks, q.Positions, q.SameTop)
+		}
 	}
 }
 

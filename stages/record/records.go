@@ -18,6 +18,7 @@ import (
 	"quern/stages/job"
 	"quern/stages/quality"
 	"quern/stages/smoke"
+	"quern/stages/source"
 
 	"github.com/gofrs/flock"
 )
@@ -81,7 +82,7 @@ func newID(now time.Time) string {
 // NewRecord makes the record of an artifact.
 func NewRecord(s *job.State, a *job.Artifact) Record {
 	r := New(s.Machine)
-	r.Command, r.Model, r.Type, r.Bytes, r.BPW, r.Path = "prepare", s.Model, a.Type, a.Bytes, a.BitsPerWeight(), a.Path
+	r.Command, r.Model, r.Type, r.Bytes, r.BPW, r.Path = "prepare", nameOf(s), a.Type, a.Bytes, a.BitsPerWeight(), a.Path
 	r.Chosen = s.Chosen != "" && s.Chosen == a.Type
 	if s.Make != job.Recommended {
 		r.Command = string(s.Make)
@@ -109,11 +110,30 @@ func NewRecord(s *job.State, a *job.Artifact) Record {
 	return r
 }
 
+// nameOf is the name under which measurements of a model are kept: the repository, the name that a GGUF source gives itself, or
+// the argument.
+func nameOf(s *job.State) string {
+	switch {
+	case s.Source == nil:
+		return s.Model
+	case s.Source.Repo != "":
+		return s.Source.Repo
+	case s.Source.Kind == source.GGUF && len(s.Parts) > 0:
+		if n, ok := s.Parts[0].String("general.name"); ok && n != "" {
+			return n
+		}
+	}
+	return s.Model
+}
+
 // From takes over what a receipt knows of the file.
 func (r *Record) From(rec *Receipt) {
-	r.Model, r.Commit, r.License = rec.Source.Model, rec.Source.Commit, rec.License
-	if rec.Source.Repo != "" {
+	r.Commit, r.License = rec.Source.Commit, rec.License
+	switch {
+	case rec.Source.Repo != "":
 		r.Model = rec.Source.Repo
+	case rec.Source.Kind != source.GGUF: // such a file was named by its own metadata already
+		r.Model = rec.Source.Model
 	}
 	if rec.Type != "" {
 		r.Type = rec.Type

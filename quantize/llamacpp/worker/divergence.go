@@ -147,12 +147,17 @@ func (s *session) divergence(a llamacpp.DivergenceArgs) (any, error) {
 	}
 	defer c.closeReader()
 	for first := 0; first < c.text.chunks && err == nil; first += c.text.seqs {
+		begun := time.Now()
 		err = c.group(first)
-		s.progress(min(first+c.text.seqs, c.text.chunks), c.text.chunks)
+		done := min(first+c.text.seqs, c.text.chunks)
+		s.progress(done, c.text.chunks)
+		if a.MaxSeconds > 0 && (time.Since(start)+time.Since(begun)).Seconds() > a.MaxSeconds {
+			c.text.chunks = done
+		}
 	}
 	out := llamacpp.Divergences{Source: c.own.result()}
 	if c.writer != nil {
-		cerr := c.writer.close()
+		cerr := c.writer.close(headerOf(c.source, c.text))
 		out.FileBytes = c.writer.written
 		if err == nil {
 			err = cerr

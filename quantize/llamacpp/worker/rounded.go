@@ -136,7 +136,14 @@ func (w *rowWriter) put(r *rounded) error {
 	return err
 }
 
-func (w *rowWriter) close() error { return errors.Join(w.zw.Close(), w.file.Close()) }
+// close ends the file, whose header is written again: the text may have been cut short.
+func (w *rowWriter) close(h fileHeader) error {
+	err := w.zw.Close()
+	if _, werr := w.file.WriteAt(h.bytes(), 0); err == nil {
+		err = werr
+	}
+	return errors.Join(err, w.file.Close())
+}
 
 // rowReader reads a logits file whose header says the same as the text at hand.
 type rowReader struct {
