@@ -20,6 +20,7 @@ import (
 	"quern/quantize/policy"
 	"quern/quantize/recipe"
 	"quern/stages/job"
+	"quern/stages/judge"
 	"quern/stages/set"
 
 	"github.com/urfave/cli/v2"
@@ -261,7 +262,7 @@ func batchTools(c *cli.Context, s *manifest.Set) (set.Tools, func(), error) {
 			return set.Tools{}, nil, err
 		}
 	}
-	t := set.Tools{Lock: l, Text: pocketText, Describe: describeError}
+	t := set.Tools{Lock: l, Text: judge.HeldOut, Describe: describeError}
 	t.New = func(ctx context.Context, m *manifest.Model) (*job.State, error) { return modelState(c, s, m, shared) }
 	return t, func() { shared.Shut() }, nil //nolint:errcheck // a child that ends
 }
