@@ -101,6 +101,7 @@ type ContextOptions struct {
 	TypeV     gguf.Type `json:"type_v"`    // of the V cache, likewise
 	KVOnCPU   bool      `json:"kv_on_cpu"` // do not offload the KV cache
 	Sequences int       `json:"sequences"` // 0: 1
+	Unified   bool      `json:"unified"`   // sequences share one cache
 }
 
 // TokenizeArgs are the arguments of Tokenize.
@@ -221,10 +222,10 @@ type Divergences struct {
 type BenchArgs struct {
 	ContextOptions
 	Slot        int  `json:"slot"`
-	Prompt      int  `json:"prompt"`   // tokens of the prompt; 0: none
-	Generate    int  `json:"generate"` // tokens to generate; 0: none
-	Depth       int  `json:"depth"`    // tokens in the cache before the clock starts
-	Repetitions int  `json:"repetitions"`
+	Prompt      int  `json:"prompt"`      // tokens of the prompt; 0: none
+	Generate    int  `json:"generate"`    // tokens to generate; 0: none
+	Depth       int  `json:"depth"`       // tokens in the cache before the clock starts
+	Repetitions int  `json:"repetitions"` // 0, without warm-up: the context is made for its buffers' sizes, and nothing runs
 	NoWarmup    bool `json:"no_warmup"`
 	// MaxSeconds ends the repetitions when the next would go beyond it, warm-up included; one is always made. 0: no bound.
 	MaxSeconds float64 `json:"max_seconds"`

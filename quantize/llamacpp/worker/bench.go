@@ -20,7 +20,7 @@ func (s *session) bench(a llamacpp.BenchArgs) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if a.Prompt < 0 || a.Generate < 0 || a.Depth < 0 || a.Prompt+a.Generate < 1 || a.Repetitions < 1 || a.Repetitions > maxRepetitions {
+	if a.Prompt < 0 || a.Generate < 0 || a.Depth < 0 || a.Prompt+a.Generate < 1 || a.Repetitions < 0 || a.Repetitions == 0 && !a.NoWarmup || a.Repetitions > maxRepetitions {
 		return nil, fmt.Errorf("bench of %d+%d tokens at depth %d, %d times", a.Prompt, a.Generate, a.Depth, a.Repetitions)
 	}
 	if m.nVocab < 1 {

@@ -90,6 +90,7 @@ func params(key contextKey) (llama.ContextParams, error) {
 		return p, fmt.Errorf("flash attention %q: auto, on or off", key.Flash)
 	}
 	p.FlashAttentionType = flash
+	p.KVUnified = flag(key.Unified)
 	p.TypeK, p.TypeV = cacheType(key.TypeK), cacheType(key.TypeV)
 	if key.embeddings {
 		p.Embeddings = 1
