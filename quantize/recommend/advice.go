@@ -30,7 +30,7 @@ func (s *Shape) Components(weights, embedding, output int64, o Setting) []Compon
 	}
 	list := []Component{
 		{"weights: embedding", embedding, fmt.Sprintf("%d tokens x %d", s.Vocab, s.Embedding)},
-		{"weights: layers", weights - embedding - output, fmt.Sprintf("%d layers", len(s.Layers))},
+		{"weights: layers", weights - embedding - output, fmt.Sprintf("%d layers", s.run())},
 		{"weights: output", output, "none of its own where it is tied to the embedding"},
 		{"cache: full attention", full, fmt.Sprintf("%d layers x %d cells, %s", nFull, o.cells()*o.streams(), o.KV)},
 		{"cache: sliding windows", windowed, fmt.Sprintf("%d layers, window + micro-batch cells", nWindowed)},
@@ -152,6 +152,9 @@ func (c *Choice) Explain(m *machine.Machine, s *Shape) []string {
 	add := func(format string, a ...any) { lines = append(lines, fmt.Sprintf(format, a...)) }
 	o := c.Setting
 	add("weights  %d bytes = sum of the file's tensors under the rules of %s", c.Memory.Weights, c.Type)
+	if n := c.Weights - c.loaded(); n > 0 {
+		add("         %d bytes more are in the file: layers that predict further tokens, which only drafting loads", n)
+	}
 	for _, g := range groups(s, o) {
 		add("cache    %d layers x %d cells x %d heads x (%d + %d) elements x %g bytes (%s) = %d bytes%s", g.n, g.l.cells(o)*o.streams(), g.l.KVHeads, g.l.KeyLen, g.l.ValueLen,
 			float64(kvBits[o.KV])/80, o.KV, int64(g.n)*s.kvBytes(g.l, o), g.note)

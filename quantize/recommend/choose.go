@@ -12,8 +12,16 @@ import (
 type Candidate struct {
 	Type        string
 	Weights     int64 // bytes of all tensors
+	Loaded      int64 // bytes of the tensors that are read when the model runs; 0: all
 	ActiveBytes int64 // bytes that a token reads
 	BPW         float64
+}
+
+func (c Candidate) loaded() int64 {
+	if c.Loaded > 0 {
+		return c.Loaded
+	}
+	return c.Weights
 }
 
 // Wish is what the user asks for. Zero values mean: decide.
@@ -146,7 +154,7 @@ func settings(first Setting, w Wish) []Setting {
 func rate(m *machine.Machine, s *Shape, cands []Candidate, set Setting, budget int64, w Wish) []Row {
 	rows := make([]Row, 0, len(cands))
 	for _, c := range cands {
-		r := Row{Candidate: c, Memory: s.Needs(c.Weights, set), Fit: No}
+		r := Row{Candidate: c, Memory: s.Needs(c.loaded(), set), Fit: No}
 		r.KLD, _ = KLD(c.Type, w.Imatrix)
 		r.Speed = Predict(m, s, c.Weights, c.ActiveBytes, c.Type, set, w.Factor)
 		switch n := r.Memory.Total(); {
@@ -263,7 +271,7 @@ func (c *Choice) whyMicroBatch(s *Shape) string {
 		return "with 512 it would not fit"
 	}
 	set.MicroBatch = 2048
-	more := s.Needs(c.Weights, set).Total()
+	more := s.Needs(c.loaded(), set).Total()
 	if more > c.Budget {
 		return fmt.Sprintf("2048 would be %s over the budget", size(more-c.Budget))
 	}
@@ -273,7 +281,7 @@ func (c *Choice) whyMicroBatch(s *Shape) string {
 func (c *Choice) withoutFlash(s *Shape) int64 {
 	set := c.Setting
 	set.FlashAttn, set.Metal = false, false
-	return s.Needs(c.Weights, set).Total()
+	return s.Needs(c.loaded(), set).Total()
 }
 
 // largestContext is the largest multiple of 1024 tokens, up to the model's limit, with which the chosen type fits.
@@ -285,7 +293,7 @@ func (c *Choice) largestContext(s *Shape) int64 {
 	fits := func(ctx int64) bool {
 		set := c.Setting
 		set.Context = ctx
-		return s.Needs(c.Weights, set).Total() <= int64(fitShare*float64(c.Budget))
+		return s.Needs(c.loaded(), set).Total() <= int64(fitShare*float64(c.Budget))
 	}
 	if fits(limit) {
 		return limit

@@ -6,6 +6,7 @@ import "strings"
 // layers, on Metal by the formula of design's 880 simulated cases, which knows Metal's own copies.
 func (s *Shape) ComputeBytes(o Setting) int64 {
 	c := &computation{s: s, o: o, ub: min(o.MicroBatch, o.cells()*o.streams())}
+	c.ub = (c.ub + o.slots() - 1) / o.slots() * o.slots() // every slot gets as many tokens (llama-context.cpp, graph_reserve)
 	c.rows = o.Outputs
 	if c.rows == 0 {
 		c.rows = o.slots()
@@ -16,6 +17,9 @@ func (s *Shape) ComputeBytes(o Setting) int64 {
 	}
 	if o.Metal {
 		return c.metal()
+	}
+	if s.Arch == "t5" || s.Arch == "t5encoder" {
+		return c.transfer().peak()
 	}
 	return c.build().peak()
 }
@@ -29,6 +33,11 @@ type computation struct {
 	rows int64 // of logits
 
 	pos, outIDs *value
+	indexSees   *value                  // mask of a sparse-attention index
+	wideMask    *value                  // F32, of MiniMax-M3
+	skip        *value                  // the embeddings, where every layer adds them anew, or a share of what pictures would add
+	values      *value                  // of the first layer, where later ones of RWKV 7 read them
+	alt         *altUp                  // of Gemma 3n
 	kinds       map[bool]attentionInput // by windowed
 }
 
@@ -42,9 +51,21 @@ func (c *computation) f32(n int64) int64 { return 4 * c.ub * n }
 func (c *computation) build() *graph {
 	s, e := c.s, c.s.Embedding
 	tokens := c.input(4 * c.ub)
-	c.input(c.f32(e)) // embeddings in place of tokens: reserved, never read
+	c.input(c.f32(e * (1 + s.Deepstack))) // embeddings in place of tokens: reserved, never read
 	x := c.op(c.f32(e), tokens)
+	if s.Deepstack > 0 {
+		c.skip = c.op(c.f32(e*(1+s.Deepstack)), x)
+		x = c.view(c.skip, c.f32(e))
+	}
 	c.attentionInputs()
+	switch s.Arch {
+	case "talkie":
+		x = c.norm(x, c.ub)
+		c.skip = x
+	case "hrm_text":
+		c.skip = x
+		x = c.op(c.f32(e), x)
+	}
 	if s.PositionTable {
 		x = c.change(c.f32(e), x, c.op(c.f32(e), c.pos))
 	}
@@ -55,16 +76,32 @@ func (c *computation) build() *graph {
 	for last > 0 && s.Layers[last].Shared && s.Cache != NoCache && !strings.HasPrefix(s.Arch, "gemma") {
 		last-- // layers behind the trunk are not run
 	}
-	for i := range s.Layers[:last+1] {
-		x = c.layer(&s.Layers[i], x, i == last)
+	for i := range s.Layers {
+		s.Layers[i].skips = s.Arch == "talkie" || int64(i) < s.Deepstack
 	}
+	if s.Arch == "gemma3n" {
+		return c.buildAlt(x, last)
+	}
+	next := func() *value { return x }
+	for i := range s.Layers[:last+1] {
+		next = c.layer(&s.Layers[i], next, i == last)
+	}
+	x = next()
+	if s.Arch == "hrm_text" {
+		x = c.change(x.size, x, c.chosenRows(c.skip, true))
+	}
+	c.outputs(x)
+	return &c.graph
+}
+
+// outputs adds the last norm and the logits.
+func (c *computation) outputs(x *value) {
 	n := c.norm(x, c.rows)
 	n.output = true
-	if s.Vocab > 0 && s.Logits {
-		logits := c.op(4*c.rows*s.Vocab, n)
+	if c.s.Vocab > 0 && c.s.Logits {
+		logits := c.op(4*c.rows*c.s.Vocab, n)
 		logits.output = true
 	}
-	return &c.graph
 }
 
 // norm scales rows of the hidden state. Root mean square does it in place, the other kind does not.
@@ -118,6 +155,14 @@ func (c *computation) attentionInputs() {
 		}
 		in.mask = c.input(mask * c.ub * kind.cells)
 		c.kinds[kind.windowed] = in
+	}
+	if k := c.kinds[false]; s.Latent.Rank > 0 && s.IndexHeads > 0 && k.mask != nil {
+		widest := int64(0)
+		for _, l := range s.Layers {
+			widest = max(widest, l.Index)
+		}
+		c.input(4 * widest * widest) // turns the index's keys
+		c.indexSees = c.input(k.mask.size)
 	}
 	c.outIDs = c.input(4 * c.rows)
 }

@@ -33,7 +33,7 @@ func (c *Choice) Apply(s *Shape, k Knobs) {
 	if set == c.Setting {
 		return
 	}
-	need := s.Needs(c.Weights, set)
+	need := s.Needs(c.loaded(), set)
 	if need.Total() > c.Budget {
 		return
 	}

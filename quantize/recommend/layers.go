@@ -22,7 +22,7 @@ const (
 var cacheKinds = map[string]CacheKind{
 	"bert": NoCache, "jina-bert-v2": NoCache, "jina-bert-v3": NoCache, "nomic-bert": NoCache, "nomic-bert-moe": NoCache, "neo-bert": NoCache,
 	"eurobert": NoCache, "wavtokenizer-dec": NoCache, "modern-bert": NoCache, "gemma-embedding": NoCache, "dream": NoCache, "llada": NoCache,
-	"llada-moe": NoCache, "rnd1": NoCache, "t5encoder": NoCache,
+	"llada-moe": NoCache, "rnd1": NoCache,
 	"mamba": Recurrent, "mamba2": Recurrent, "rwkv6": Recurrent, "rwkv6qwen2": Recurrent, "rwkv7": Recurrent, "arwkv7": Recurrent,
 	"jamba": Hybrid, "falcon-h1": Hybrid, "plamo2": Hybrid, "granitehybrid": Hybrid, "lfm2": Hybrid, "lfm2moe": Hybrid, "nemotron_h": Hybrid,
 	"nemotron_h_moe": Hybrid, "qwen3next": Hybrid, "kimi-linear": Hybrid, "bailingmoe3": Hybrid, "kimi-k3": Hybrid, "qwen35": Hybrid,
@@ -61,7 +61,7 @@ func (r *reader) window(i int) int64 {
 	size, stated := r.kv[r.arch+".attention.sliding_window"]
 	n, _ := integer(size, 0)
 	switch {
-	case !known || stated && n == 0 || r.arch == "exaone4" && r.number("block_count", 0) != 64:
+	case !known || stated && n == 0 || !stated && r.arch == "smallthinker" || r.arch == "exaone4" && r.number("block_count", 0) != 64:
 		return 0
 	case w.fixed > 0:
 		n = w.fixed
@@ -303,7 +303,7 @@ func (r *reader) parts(s *Shape, p *gguf.Plan) {
 		encoder = encoder || strings.HasPrefix(o.Name, "cls.") || strings.HasPrefix(o.Name, "enc.")
 		var i int
 		var rest string
-		name, ok := strings.CutPrefix(o.Name, "blk.")
+		name, ok := strings.CutPrefix(strings.TrimPrefix(strings.TrimPrefix(o.Name, "enc."), "dec."), "blk.")
 		if !ok {
 			continue
 		}

@@ -74,7 +74,7 @@ func (s *Shape) kvBytes(l Layer, o Setting) int64 {
 		return 0
 	}
 	value := l.KVHeads * l.ValueLen
-	if !o.FlashAttn && l.ValueLen > 0 && l.KVHeads > 0 {
+	if !o.FlashAttn && l.ValueLen > 0 && (l.KVHeads > 0 || s.Cache == KVCache) {
 		value = s.widestValue() // without flash attention values lie transposed, and all layers take the widest one's room
 	}
 	row, size, streams := l.KVHeads*l.KeyLen+value, l.cells(o), o.streams()

@@ -6,6 +6,8 @@ package recommend
 
 import (
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 
 	"quern/convert/gguf"
@@ -20,12 +22,18 @@ type Shape struct {
 	ExpertFF      int64 // width of one expert, 0 for dense models
 	Experts       int64
 	ExpertsUsed   int64
+	Trunk         int   // layers before those that predict further tokens
 	SharedFF      int64 // width of the expert that every token uses, 0: none
 	PerLayer      int64 // width of the input that each layer gets of its own (Gemma 3n, 4), 0: none
 	Vocab         int64
 	Inner, State  int64 // of state-space layers: channels, and elements of state for each
 	IndexHeads    int64 // of a sparse-attention index
+	IndexTop      int64 // tokens that it chooses
+	ConvTail      int64 // tokens that a convolution of state-space layers looks back
+	DecoderLayers int64 // of an encoder and decoder, 0: as many as layers
+	Deepstack     int64 // layers that add features of pictures
 	WKV           bool  // layers are RWKV's
+	Causal        bool  // a token does not see what follows
 	Latent        Latent
 	Cache         CacheKind
 	Rotary        bool // positions turn queries and keys
@@ -60,6 +68,7 @@ type Layer struct {
 	Ratio     int64 // tokens that one cell of a compressed cache stands for (DeepSeek V4), 0: none
 	Parallel  bool  // attention and feed-forward network read the same
 
+	skips bool                // adds something of the embeddings at its end
 	parts map[string][2]int64 // the block's matrices by name: rows' length and number
 }
 
@@ -88,6 +97,9 @@ func ShapeOf(p *gguf.Plan) (*Shape, error) {
 	s.ContextLimit = r.number("context_length", 0)
 	s.Embedding = r.number("embedding_length", 0)
 	s.PerLayer = r.number("embedding_length_per_layer_input", 0)
+	if arch == "gemma3n" {
+		s.PerLayer = 256 // whatever the file states (models/gemma3n.cpp)
+	}
 	s.Experts = r.number("expert_count", 0)
 	s.ExpertsUsed = r.number("expert_used_count", 0)
 	s.ExpertFF = r.number("expert_feed_forward_length", 0)
@@ -95,12 +107,21 @@ func ShapeOf(p *gguf.Plan) (*Shape, error) {
 	s.Vocab = r.vocab()
 	s.Inner, s.State = r.number("ssm.inner_size", 0), r.number("ssm.state_size", 0)
 	s.IndexHeads = r.number("attention.indexer.head_count", 0)
+	s.ConvTail = r.number("ssm.conv_kernel", 4) - 1
 	s.WKV = r.has("wkv.head_size")
+	s.DecoderLayers = min(r.number("decoder_block_count", 0), maxLayers)
+	s.Deepstack = min(r.number("n_deepstack_layers", 0), n)
+	s.Causal = true
+	if v, ok := r.kv[arch+".attention.causal"].(bool); ok {
+		s.Causal = v
+	}
+	s.IndexTop = r.number("attention.indexer.top_k", 0)
 	if r.has("attention.key_length_mla") {
 		s.Latent = Latent{r.number("attention.kv_lora_rank", 0), r.number("attention.key_length_mla", 0), r.number("attention.value_length_mla", 0)}
 	}
 	s.Cache = r.cacheKind()
 	r.trunk = int(max(n-r.number("nextn_predict_layers", 0), 0))
+	s.Trunk = r.trunk
 	for i := range int(n) {
 		s.Layers = append(s.Layers, r.layer(s, i))
 	}
@@ -127,7 +148,7 @@ const (
 )
 
 func (s *Shape) bounded() error {
-	widths := []int64{s.Embedding, s.FeedForward, s.ExpertFF, s.SharedFF, s.Vocab, s.Inner, s.State, s.Latent.Rank, s.Latent.Key, s.Latent.Value, s.IndexHeads, s.Experts}
+	widths := []int64{s.Embedding, s.FeedForward, s.ExpertFF, s.SharedFF, s.Vocab, s.Inner, s.State, s.Latent.Rank, s.Latent.Key, s.Latent.Value, s.IndexHeads, s.IndexTop, s.Experts}
 	for i := range s.Layers {
 		l := &s.Layers[i]
 		widths = append(widths, l.Heads, l.KVHeads, l.KeyLen, l.ValueLen, l.Index, l.Ratio, l.FF)
@@ -212,11 +233,51 @@ func (r *reader) vocab() int64 {
 	return r.number("vocab_size", 0)
 }
 
+// skipped are the architectures whose prediction layers, behind the trunk, llama.cpp loads for drafting only (src/models/*.cpp,
+// TENSOR_SKIP).
+var skipped = map[string]bool{"bailingmoe2": true, "bailingmoe3": true, "cohere2moe": true, "deepseek2": true, "deepseek32": true, "deepseek4": true,
+	"dots3note": true, "exaone-moe": true, "exaone4": true, "glm-dsa": true, "glm4moe": true, "glm4": true, "hy_v3": true, "mimo2": true,
+	"nemotron_h": true, "nemotron_h_moe": true, "qwen35": true, "qwen35moe": true, "qwen3next": true, "step35": true}
+
+// loads tells whether a tensor is read when the model runs without drafting.
+func (s *Shape) loads(name string) bool {
+	rest, ok := strings.CutPrefix(name, "blk.")
+	if !ok || s.Trunk >= len(s.Layers) || !skipped[s.Arch] {
+		return true
+	}
+	number, _, _ := strings.Cut(rest, ".")
+	i, err := strconv.Atoi(number)
+	return err != nil || i < s.Trunk
+}
+
+// run is the number of layers that are run.
+func (s *Shape) run() int {
+	if skipped[s.Arch] {
+		return min(s.Trunk, len(s.Layers))
+	}
+	return len(s.Layers)
+}
+
+// Loaded is what a file takes in memory when the model runs: the stretch from the first tensor that is read to the last, which
+// llama.cpp maps as one. Layers that predict further tokens are not read, but what lies behind them may be.
+func (s *Shape) Loaded(outs []gguf.Output) int64 {
+	first, last := int64(math.MaxInt64), int64(0)
+	for _, o := range outs {
+		if s.loads(o.Name) {
+			first, last = min(first, o.Offset), max(last, o.Offset+o.Size)
+		}
+	}
+	return max(last-first, 0)
+}
+
 // count sums the weights, and those that a token touches: of experts only the used share.
 func (s *Shape) count(p *gguf.Plan) {
 	for _, o := range p.Outputs {
 		n := o.Elements()
 		s.Params += n
+		if !s.loads(o.Name) {
+			continue
+		}
 		if s.Experts > 0 && strings.Contains(o.Name, "_exps.") {
 			n = n * s.ExpertsUsed / s.Experts
 		}
@@ -233,7 +294,7 @@ func (s *Shape) ActiveBytes(outs []gguf.Output) int64 {
 	n := int64(0)
 	for _, o := range outs {
 		switch {
-		case o.Name == "token_embd.weight" && !tied:
+		case o.Name == "token_embd.weight" && !tied, !s.loads(o.Name):
 		case s.Experts > 0 && strings.Contains(o.Name, "_exps."):
 			n += o.Size * s.ExpertsUsed / s.Experts
 		default:

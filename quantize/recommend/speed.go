@@ -153,7 +153,7 @@ func (s *Shape) kind() string {
 // in ranking contexts. factor is the calibration of this machine: measured over predicted generation speed of earlier runs, 0 or
 // 1 where there are none.
 func Predict(m *machine.Machine, s *Shape, weights int64, activeBytes int64, typeName string, o Setting, factor float64) Speed {
-	l := load{kind: s.kind(), type_: typeName, readGB: float64(activeBytes) / 1e9, activeB: float64(s.ActiveParams) / 1e9, layers: float64(len(s.Layers)),
+	l := load{kind: s.kind(), type_: typeName, readGB: float64(activeBytes) / 1e9, activeB: float64(s.ActiveParams) / 1e9, layers: float64(s.run()),
 		depth: usualDepth, promptToken: 512}
 	used := o
 	used.Context, used.Slots = min(o.Context, usualDepth), 1

@@ -76,9 +76,8 @@ func Components(s *job.State) []recommend.Component {
 	if s.Advice == nil || len(s.Files) == 0 {
 		return nil
 	}
-	embedding, output, all := int64(0), int64(0), int64(0)
+	embedding, output, all := int64(0), int64(0), s.Advice.Memory.Weights
 	for _, o := range s.Files[0].Outputs() {
-		all += o.Size
 		switch o.Name {
 		case "token_embd.weight":
 			embedding = o.Size

@@ -140,8 +140,10 @@ func rankPublished(ctx context.Context, s *job.State, names []string) error {
 	byType := map[string]publication{}
 	for _, p := range pubs {
 		var outs []gguf.Output
+		loaded := int64(0)
 		for _, f := range p.parts {
 			outs = append(outs, f.Outputs...)
+			loaded += shape.Loaded(f.Outputs)
 		}
 		if old, twice := byType[p.type_]; twice && old.bytes <= p.bytes {
 			continue
@@ -149,7 +151,7 @@ func rankPublished(ctx context.Context, s *job.State, names []string) error {
 		byType[p.type_] = p
 		cands = slices.DeleteFunc(cands, func(c recommend.Candidate) bool { return c.Type == p.type_ })
 		shape.Params = elements(outs)
-		cands = append(cands, recommend.Candidate{Type: p.type_, Weights: p.bytes, ActiveBytes: shape.ActiveBytes(outs), BPW: 8 * float64(p.bytes) / float64(max(shape.Params, 1))})
+		cands = append(cands, recommend.Candidate{Type: p.type_, Weights: p.bytes, Loaded: loaded, ActiveBytes: shape.ActiveBytes(outs), BPW: 8 * float64(p.bytes) / float64(max(shape.Params, 1))})
 	}
 	w := s.Wish
 	if len(s.Types) > 0 {

@@ -72,8 +72,14 @@ func candidates(s *job.State) ([]recommend.Candidate, error) {
 		if err != nil {
 			return nil, err
 		}
-		cs = append(cs, recommend.Candidate{Type: ft.String(), Weights: out.Bytes, BPW: out.BitsPerWeight(),
-			ActiveBytes: s.Shape.ActiveBytes(out.Files[0].Plan.Outputs)})
+		var outs []gguf.Output
+		loaded := int64(0)
+		for _, f := range out.Files {
+			outs = append(outs, f.Plan.Outputs...)
+			loaded += s.Shape.Loaded(f.Plan.Outputs)
+		}
+		cs = append(cs, recommend.Candidate{Type: ft.String(), Weights: out.Bytes, Loaded: loaded, BPW: out.BitsPerWeight(),
+			ActiveBytes: s.Shape.ActiveBytes(outs)})
 	}
 	return cs, nil
 }
