@@ -37,13 +37,11 @@ func (e *entries) add(kvs ...gguf.KV) {
 func (p *planner) metadata(context.Context) error {
 	var all entries
 	all.add(gguf.KV{Key: "general.architecture", Value: p.build.GGUF})
-	if !p.o.VocabOnly {
-		early, err := p.build.Early()
-		if err != nil {
-			return err
-		}
-		all.add(early...)
+	early, err := p.build.Early(p.o.VocabOnly)
+	if err != nil {
+		return err
 	}
+	all.add(early...)
 	all.add(gguf.KV{Key: "general.type", Value: p.fileKind()})
 	general, err := p.general()
 	if err != nil {

@@ -122,7 +122,6 @@ func TestRefusals(t *testing.T) {
 		}, convert.Options{}, []string{"head_dim", "65536"}, false},
 		{"unknown class", func(s *small) { s.config["architectures"] = []string{"LlamaForNothing"} }, convert.Options{}, []string{"LlamaForNothing"}, true},
 		{"unknown --as", func(*small) {}, convert.Options{As: "Llama"}, []string{"Llama"}, true},
-		{"fused experts", func(*small) {}, convert.Options{FuseGateUp: true}, []string{"gate and up"}, true},
 		{"no prediction layers", func(*small) {}, convert.Options{NoMTP: true}, []string{"prediction layers"}, true},
 		{"unknown type", func(*small) {}, convert.Options{Type: "q4_k"}, []string{"q4_k"}, false},
 	} {

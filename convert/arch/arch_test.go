@@ -40,7 +40,7 @@ func TestRegistry(t *testing.T) {
 		if a.Keys == nil || a.Vocab == "" && !a.Projector() || a.Family == "" {
 			t.Errorf("%s: no keys, vocabulary or family", name)
 		}
-		for _, list := range []Keys{a.Config, a.Early, a.Keys, a.VocabEarly, a.VocabLate} {
+		for _, list := range []Keys{a.Config, a.Opening, a.Early, a.Keys, a.VocabEarly, a.VocabLate} {
 			for _, k := range list {
 				if !k.let && !k.fail && k.do == nil && !tab.knownKey(a.GGUF, k.Name) {
 					t.Errorf("%s: no metadata key %q", name, k.Name)

@@ -116,10 +116,6 @@ func (b *Build) allowed() error {
 	if o.DSpark && !a.DSpark {
 		return &fault.Unsupported{On: b.HF, Says: "no DSpark draft can be taken out of this class of models", Next: "leave --dspark out"}
 	}
-	if o.FuseGateUp && !a.FuseGateUp {
-		return &fault.Unsupported{On: b.HF, Says: "llama.cpp does not load this architecture with the experts' gate and up in one tensor",
-			Next: "leave --fuse-gate-up-exps out"}
-	}
 	return nil
 }
 
@@ -399,12 +395,16 @@ func (b *Build) unknownError() error {
 		Next: "is the class name in config.json right? --as NAME converts a checkpoint as another class"}
 }
 
-// Early is the metadata that stands right after general.architecture.
-func (b *Build) Early() ([]gguf.KV, error) {
+// Early is the metadata that stands right after general.architecture; a file without tensors has the first part of it.
+func (b *Build) Early(vocabOnly bool) ([]gguf.KV, error) {
 	m := &Meta{Env: b.Env, b: b}
 	keep := b.meta
 	b.meta = b.early
-	err := m.run(b.Env.Arch.Early)
+	keys := b.Env.Arch.Opening
+	if !vocabOnly {
+		keys = keys.Also(b.Env.Arch.Early)
+	}
+	err := m.run(keys)
 	b.early, b.meta = b.meta, keep
 	return b.early.kvs, err
 }

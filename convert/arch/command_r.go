@@ -66,6 +66,5 @@ var _ = Register(Arch{
 		Set("rope.dimension_count", Cfg("head_dim")),
 		noScaling,
 	),
-	Vocab:      vocab.GPT2,
-	FuseGateUp: true,
+	Vocab: vocab.GPT2,
 })

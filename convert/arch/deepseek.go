@@ -86,16 +86,15 @@ var deepseekBase = Arch{
 }
 
 var deepseekOCR = Register(Arch{
-	Base:  &deepseekBase,
-	HF:    []string{"DeepseekOCRForCausalLM", "UnlimitedOCRForCausalLM"},
-	GGUF:  "deepseek2-ocr",
-	Early: Keys{Set("tokenizer.chat_template", "{% for m in messages %}{{m['content']}}{% endfor %}")}, // unless the checkpoint has one
+	Base:    &deepseekBase,
+	HF:      []string{"DeepseekOCRForCausalLM", "UnlimitedOCRForCausalLM"},
+	GGUF:    "deepseek2-ocr",
+	Opening: Keys{Set("tokenizer.chat_template", "{% for m in messages %}{{m['content']}}{% endfor %}")}, // unless the checkpoint has one
 	Keys: Keys{epsilon}.Also(TextKeys, sizeKeys, expertKeys).Then(
 		Set("attention.sliding_window", Or(Or(Opt("sliding_window_size"), Opt("sliding_window")), Const(nil))),
 		mscaleKey,
 	),
-	Odd:        []string{},
-	FuseGateUp: true,
+	Odd: []string{},
 })
 
 var deepseek2 = Register(Arch{

@@ -65,7 +65,7 @@ var deepseek4Base = Arch{
 		Drop("layers.#.ffn.gate.bias", "experts are chosen by token here"),
 		Code("*", "roles by DeepSeek's own names, types as stored", deepseek4Tensor),
 	},
-	Early: Keys{Set("tokenizer.chat_template", ownTemplate)},
+	Opening: Keys{Set("tokenizer.chat_template", ownTemplate)},
 	Keys: TextKeys.Then(
 		Set("rope.dimension_count", Cfg("qk_rope_head_dim")),
 		Set("attention.q_lora_rank", Cfg("q_lora_rank")),

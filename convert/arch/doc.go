@@ -61,7 +61,7 @@
 // # Order
 //
 // Generated tensors (Extra) come first, then the checkpoint's by file and name; joined ones where their last member arrives.
-// A key that is set again keeps its first place. Early keys stand right after general.architecture.
+// A key that is set again keeps its first place. Opening and Early keys stand right after general.architecture.
 //
 // # Checks
 //

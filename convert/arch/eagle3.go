@@ -35,7 +35,7 @@ var eagle3 = Register(Arch{
 			return nil, nil
 		}),
 	}.Also(llamaRules),
-	Early: Keys{
+	Opening: Keys{
 		Fail(Fn("no target model", func(e *Env) (any, error) { return e.Target == nil, nil }),
 			"an EAGLE-3 draft needs the model that it was made for: --target-model-dir"),
 		Set("target_layers", targetLayers),

@@ -1,16 +1,23 @@
 package arch
 
 import (
+	"quern/convert/fault"
 	"quern/convert/view"
 )
 
 // fusion gathers the parts of one fused tensor.
 type fusion struct{ parts map[string]view.Tensor }
 
-// fuse holds back what --fuse-gate-up-exps and --fuse-qkv join, and gives the joined tensor with the last part.
+// fuse holds back what --fuse-gate-up-exps and --fuse-qkv join, and gives the joined tensor with the last part. An
+// architecture without a role for the experts' joined tensor is refused where it has such experts at all: a gate or an up
+// alone would be held back for good. Source: conversion/base.py, ModelBase.modify_tensors.
 func (b *Build) fuse(id string, it Item) (string, []Item, error) {
 	switch {
 	case b.Options.FuseGateUp && it.Block >= 0 && (id == "ffn_gate_exp" || id == "ffn_up_exp") && b.names.Is(it.Name, id, it.Block):
+		if !b.names.has["ffn_gate_up_exp"] {
+			return "", nil, &fault.Unsupported{On: b.HF, Says: "llama.cpp does not load this architecture with the experts' gate and up in one tensor",
+				Next: "leave --fuse-gate-up-exps out"}
+		}
 		return b.fused(it, "ffn_gate_up_exp", 1, id, "ffn_gate_exp", "ffn_up_exp")
 	case b.Options.FuseQKV && (id == "attn_q" || id == "attn_k" || id == "attn_v") && b.canFuse(it):
 		return b.fused(it, "attn_qkv", 0, id, "attn_q", "attn_k", "attn_v")

@@ -48,17 +48,15 @@ var gemma4 = Register(Arch{
 		Set("rope.dimension_count", Trunc(fullHeadDim)),
 		Set("rope.dimension_count_swa", Trunc(Mul(Cfg("head_dim"), RopeAll(CfgOr("partial_rotary_factor", 1.0))))),
 	),
-	Vocab:      vocab.Gemma4,
-	FuseGateUp: true,
-	Odd:        []string{"attn_q", "attn_k", "attn_v", "attn_out"}, // the keys state the layers without a window
-	Uneven:     true,                                               // layers that share keys and values, or take keys for values
+	Vocab:  vocab.Gemma4,
+	Odd:    []string{"attn_q", "attn_k", "attn_v", "attn_out"}, // the keys state the layers without a window
+	Uneven: true,                                               // layers that share keys and values, or take keys for values
 })
 
 var _ = Register(Arch{
-	Base:       gemma4,
-	HF:         []string{"Gemma4UnifiedForConditionalGeneration"},
-	Keys:       gemma4.Keys.Then(Set("tokenizer.ggml.suppress_tokens", suppressTokens)),
-	FuseGateUp: true,
+	Base: gemma4,
+	HF:   []string{"Gemma4UnifiedForConditionalGeneration"},
+	Keys: gemma4.Keys.Then(Set("tokenizer.ggml.suppress_tokens", suppressTokens)),
 })
 
 var _ = Register(Arch{

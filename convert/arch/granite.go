@@ -70,7 +70,6 @@ var graniteSWA = Register(Arch{
 		Set("attention.sliding_window_pattern", Choose(Opt("layer_types"), slidingLayers, everyFourthNot)),
 		Set("attention.rope_pattern", ropeLayers),
 	),
-	FuseGateUp: true,
 })
 
 var everyFourthNot = Fn("all layers but the first of four", func(e *Env) (any, error) {
@@ -110,8 +109,7 @@ var _ = Register(Arch{
 		Rename("*shared_mlp.input_linear.weight", "@ffn_up_shexp"),
 		Rename("*shared_mlp.output_linear.weight", "@ffn_down_shexp"),
 	}.Also(llama.Tensors),
-	Keys:       graniteSWA.Keys.Then(sharedWidth),
-	FuseGateUp: true,
+	Keys: graniteSWA.Keys.Then(sharedWidth),
 })
 
 // feature is a vision projector: the layers that it reads and writes, and what the checkpoint calls it.

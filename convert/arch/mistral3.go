@@ -7,10 +7,9 @@ package arch
 
 // The last layers of Mistral 4 are ordinary ones, so none is dropped as a prediction layer.
 var mistral4 = Register(Arch{
-	Base:       deepseek2,
-	GGUF:       "mistral4",
-	Tensors:    Rules{dropTiedHead, Rename("*.down_proj|*.gate_up_proj", "+.weight")}.Also(mlaSplit),
-	FuseGateUp: true,
+	Base:    deepseek2,
+	GGUF:    "mistral4",
+	Tensors: Rules{dropTiedHead, Rename("*.down_proj|*.gate_up_proj", "+.weight")}.Also(mlaSplit),
 })
 
 var _ = Register(Arch{

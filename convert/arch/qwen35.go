@@ -104,8 +104,7 @@ var qwen35 = Register(Arch{
 })
 
 var _ = Register(Arch{
-	Base:       qwen35,
-	HF:         []string{"Qwen3_5MoeForConditionalGeneration", "Qwen3_5MoeForCausalLM"},
-	GGUF:       "qwen35moe",
-	FuseGateUp: true,
+	Base: qwen35,
+	HF:   []string{"Qwen3_5MoeForConditionalGeneration", "Qwen3_5MoeForCausalLM"},
+	GGUF: "qwen35moe",
 })

@@ -53,11 +53,10 @@ var qwen3next = Register(Arch{
 	Keys: qwen2moe.Keys.Then(
 		Set("nextn_predict_layers", NextNCount(Or(mtpLayers, Const(nil)))),
 	).Also(linearKeys),
-	Vocab:      vocab.GPT2,
-	Odd:        []string{"attn_q", "attn_out"}, // query and gate in one
-	Uneven:     true,                           // --fuse-qkv leaves linear layers as they are
-	FuseGateUp: true,
-	MTP:        true,
+	Vocab:  vocab.GPT2,
+	Odd:    []string{"attn_q", "attn_out"}, // query and gate in one
+	Uneven: true,                           // --fuse-qkv leaves linear layers as they are
+	MTP:    true,
 })
 
 // linearRules and linearKeys are what models with this attention share.

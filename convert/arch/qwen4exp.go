@@ -52,10 +52,9 @@ var _ = Register(Arch{
 		hashConstant("ple.head_offsets", "ple_embedding.ngram_heads_offsets"),
 		hashConstant("ple.head_vocab_sizes", "ple_embedding.ngram_heads_vocab_sizes"),
 	)),
-	Vocab:      vocab.GPT2,
-	Odd:        qwen3next.Odd,
-	Uneven:     true,
-	FuseGateUp: true,
+	Vocab:  vocab.GPT2,
+	Odd:    qwen3next.Odd,
+	Uneven: true,
 })
 
 // gramEnd is the token on which n-grams begin anew: the last of several.

@@ -38,8 +38,9 @@ type Arch struct {
 	Dequantize func(*Build, *dequant.Set) (done bool, err error) // what the general reading of quantized weights does not do; done: nothing is left to it
 	FP8AsQ8    bool                                              // eight-bit floats become Q8_0 without being asked for
 
-	Early Keys // keys that stand right after general.architecture: those that the reference sets while it reads tensors
-	Keys  Keys // the architecture's keys, general.file_type among them
+	Opening Keys // keys that stand right after general.architecture: those that the reference sets before it reads anything
+	Early   Keys // keys behind them: those that it sets while it reads tensors, so that a file without tensors has none
+	Keys    Keys // the architecture's keys, general.file_type among them
 
 	Vocab      vocab.Kind
 	VocabFrom  VocabFrom                      // whose vocabulary it is
@@ -51,9 +52,8 @@ type Arch struct {
 	Odd    []string // roles whose shape is not what the general keys let expect
 	Uneven bool     // blocks may lack main matrices that others have
 
-	FuseGateUp bool // --fuse-gate-up-exps works
-	MTP        bool // --mtp and --no-mtp work
-	DSpark     bool // it is the draft that --dspark takes out of a checkpoint; never inherited
+	MTP    bool // --mtp and --no-mtp work
+	DSpark bool // it is the draft that --dspark takes out of a checkpoint; never inherited
 }
 
 // Case hands a checkpoint over to another entry.
@@ -135,6 +135,7 @@ func inherit(a Arch, base *Arch) Arch {
 	list(&a.Tensors, base.Tensors)
 	list(&a.Force, base.Force)
 	list(&a.Ends, base.Ends)
+	list(&a.Opening, base.Opening)
 	list(&a.Early, base.Early)
 	list(&a.Keys, base.Keys)
 	list(&a.VocabCases, base.VocabCases)
@@ -208,6 +209,7 @@ func (a *Arch) WriteRules(w io.Writer) error {
 	for _, f := range a.Force {
 		fmt.Fprintf(&s, "  type    %s\n", f)
 	}
+	section(&s, "opening", a.Opening)
 	section(&s, "early", a.Early)
 	section(&s, "keys", a.Keys)
 	if a.Vocab != "" {
