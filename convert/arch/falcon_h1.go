@@ -49,5 +49,6 @@ var _ = Register(Arch{
 		Set("attention.value_length", Cfg("head_dim")),
 		Set("rope.freq_base", RopeAll(Cfg("rope_theta"))),
 	),
-	Vocab: vocab.GPT2,
+	Vocab:   vocab.GPT2,
+	Unfused: true,
 })

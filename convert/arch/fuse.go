@@ -13,6 +13,7 @@ type fusion struct{ parts map[string]view.Tensor }
 // alone would be held back for good. Source: conversion/base.py, ModelBase.modify_tensors.
 func (b *Build) fuse(id string, it Item) (string, []Item, error) {
 	switch {
+	case b.Env.Arch.Unfused:
 	case b.Options.FuseGateUp && it.Block >= 0 && (id == "ffn_gate_exp" || id == "ffn_up_exp") && b.names.Is(it.Name, id, it.Block):
 		if !b.names.has["ffn_gate_up_exp"] {
 			return "", nil, &fault.Unsupported{On: b.HF, Says: "llama.cpp does not load this architecture with the experts' gate and up in one tensor",
@@ -26,6 +27,7 @@ func (b *Build) fuse(id string, it Item) (string, []Item, error) {
 }
 
 func (b *Build) fused(it Item, to string, axis int, id string, ids ...string) (string, []Item, error) {
+	it.Block = blockOf(it.Name) // a prediction layer's is another one than in the checkpoint's name
 	name, err := b.renamed("@"+to, it)
 	if err != nil {
 		return "", nil, err
@@ -71,7 +73,8 @@ func (b *Build) canFuse(it Item) bool {
 	if !b.names.has["attn_qkv"] {
 		return false
 	}
-	weights, biases := b.fusable[fuseKey(it.Block, ".weight")], b.fusable[fuseKey(it.Block, ".bias")]
+	block := blockOf(it.Name)
+	weights, biases := b.fusable[fuseKey(block, ".weight")], b.fusable[fuseKey(block, ".bias")]
 	return weights == 3 && (biases == 0 || biases == 3)
 }
 

@@ -41,8 +41,9 @@ var _ = Register(Arch{
 		Set("expert_used_count", Cfg("num_experts_per_tok", "num_experts_per_token")),
 		FileTypeKey,
 	},
-	Vocab:  vocab.Jamba,
-	Uneven: true,
+	Vocab:   vocab.Jamba,
+	Uneven:  true,
+	Unfused: true,
 })
 
 // periodic tells for each layer whether it is one of those that come every so many, from an offset on.

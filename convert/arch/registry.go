@@ -52,8 +52,9 @@ type Arch struct {
 	Odd    []string // roles whose shape is not what the general keys let expect
 	Uneven bool     // blocks may lack main matrices that others have
 
-	MTP    bool // --mtp and --no-mtp work
-	DSpark bool // it is the draft that --dspark takes out of a checkpoint; never inherited
+	MTP     bool // --mtp and --no-mtp work
+	Unfused bool // --fuse-qkv and --fuse-gate-up-exps join nothing: the reference names these tensors past the step that joins
+	DSpark  bool // it is the draft that --dspark takes out of a checkpoint; never inherited
 }
 
 // Case hands a checkpoint over to another entry.
@@ -151,6 +152,7 @@ func inherit(a Arch, base *Arch) Arch {
 	a.MTP = a.MTP || base.MTP
 	a.FP8AsQ8 = a.FP8AsQ8 || base.FP8AsQ8
 	a.Uneven = a.Uneven || base.Uneven
+	a.Unfused = a.Unfused || base.Unfused
 	return a
 }
 
