@@ -51,6 +51,7 @@ type Pending struct {
 	mu       sync.Mutex
 	more     sync.Cond // written grew, or closing changed
 	written  spans
+	flushed  int64 // up to here the disk has been asked to write
 	closing  bool
 	followed chan error // the follower's end
 	sum      hash.Hash
@@ -81,6 +82,15 @@ func CreateOn(files Files, path string, size int64) (*Pending, error) {
 	return p, nil
 }
 
+// writeback is how much of the front is whole before the disk is asked to write it: enough for long transfers, little enough
+// that the system never has so many unwritten pages that it slows the writers down, or leaves them all to the last Sync.
+const writeback = 32 << 20
+
+// starter is a Handle that can ask for a range to be written to the disk without waiting for it.
+type starter interface {
+	StartWriteback(off, n int64)
+}
+
 // WriteAt writes inside the size that was promised.
 func (p *Pending) WriteAt(b []byte, off int64) (int, error) {
 	if off < 0 || int64(len(b)) > p.size-off {
@@ -92,8 +102,16 @@ func (p *Pending) WriteAt(b []byte, off int64) (int, error) {
 	}
 	p.mu.Lock()
 	p.written.add(off, off+int64(n))
+	from, front := p.flushed, p.written.front()
+	start := front-from >= writeback
+	if start {
+		p.flushed = front
+	}
 	p.mu.Unlock()
 	p.more.Signal()
+	if s, ok := p.h.(starter); ok && start {
+		s.StartWriteback(from, front-from)
+	}
 	return n, nil
 }
 

@@ -20,6 +20,8 @@ import (
 	"quern/quantize/llamacpp"
 	"quern/stages/job"
 	"quern/stages/plan"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Stage is the build.
@@ -74,7 +76,17 @@ func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 	if err := headers(s, files); err != nil {
 		return err
 	}
-	if err := build.Run(ctx, jobs, k, writers(files), options(s, jobs, ev)); err != nil {
+	// The source's digest is taken beside the work on it: what is read for the one comes from the page cache for the other.
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		names, err := s.LocalNames()
+		if err != nil {
+			return err
+		}
+		return s.TakeDigests(gctx, names)
+	})
+	g.Go(func() error { return build.Run(gctx, jobs, k, writers(files), options(s, jobs, ev)) })
+	if err := g.Wait(); err != nil {
 		return err
 	}
 	if p, ok := k.(*kernel.Pair); ok {

@@ -3,7 +3,10 @@
 package job
 
 import (
+	"context"
 	"io/fs"
+	"maps"
+	"slices"
 	"time"
 
 	"quern/convert"
@@ -93,9 +96,45 @@ type State struct {
 	Advice  *recommend.Choice  // plan; nil where nothing is recommended
 	Chosen  string             // plan: the recommended type; "" where the user named types or none could be recommended
 	Knobs   *recommend.Knobs   // plan: what tune found to be best on this machine; nil where it has not run
-	Digests map[string]string  // of the source's files by name, where they were taken before; nil: they are taken when they are needed
+	Digests map[string]string  // of the local source's files by name, taken before or beside the build
 	Files   []*Artifact        // plan: what will be written; build, smoke and bench add to them
 	Close   []func() error     // what was opened; closed by the command at the end
+}
+
+// LocalNames lists the local files that the outputs are made of; none for the Hub's, whose digests are known.
+func (s *State) LocalNames() ([]string, error) {
+	switch s.Source.Kind {
+	case source.Hub:
+		return nil, nil
+	case source.GGUF:
+		var names []string
+		for _, p := range s.Parts {
+			names = append(names, p.Name)
+		}
+		return names, nil
+	}
+	return source.Names(s.Source.FS)
+}
+
+// TakeDigests reads those of the files whose digests the state does not have yet.
+func (s *State) TakeDigests(ctx context.Context, names []string) error {
+	names = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return s.Digests[n] != "" })
+	if len(names) == 0 {
+		return nil
+	}
+	taken, err := source.Digests(ctx, s.Source.FS, names)
+	if err != nil {
+		return err
+	}
+	all := maps.Clone(s.Digests) // states of one source share the map
+	if all == nil {
+		all = map[string]string{}
+	}
+	for i, name := range names {
+		all[name] = taken[i]
+	}
+	s.Digests = all
+	return nil
 }
 
 // Artifact is one output, which may be split into several files.
