@@ -34,6 +34,7 @@ var _ = Register(Arch{
 var (
 	deepseekExperts = StackExperts("mlp.experts", Cfg("n_routed_experts"), "down_proj", "gate_proj", "up_proj")
 	dropTiedHead    = Given(CfgOr("tie_word_embeddings", false), Drop("lm_head.weight|model.lm_head.weight", "the embedding stands for it"))[0]
+	dropPlainHead   = Given(CfgOr("tie_word_embeddings", false), Drop("lm_head.weight", "the embedding stands for it"))[0] // of families that look for no other name
 )
 
 // latentSplit takes the latent's joint projection apart, [heads x (nope + v), rank] into [heads, rank, nope] and [heads, v, rank].

@@ -7,14 +7,17 @@ package arch
 
 import (
 	"math"
+	"strings"
 
 	"quern/convert/vocab"
 )
 
 // dotsNext is the one prediction layer of a checkpoint that has one.
 var dotsNext = &NextN{Layers: Fn("1 where there is model.mtp.embed_tokens.weight", func(e *Env) (any, error) {
-	if e.HasTensor("model.mtp.embed_tokens.weight") {
-		return int64(1), nil
+	for i := range e.Tensors {
+		if strings.ReplaceAll(e.Tensors[i].Name, "language_model.", "") == "model.mtp.embed_tokens.weight" {
+			return int64(1), nil
+		}
 	}
 	return int64(0), nil
 })}

@@ -83,7 +83,7 @@ var _ = Register(Arch{
 	HF:      []string{"HunYuanMoEV1ForCausalLM"},
 	GGUF:    "hunyuan-moe",
 	Names:   TextNames,
-	Tensors: Rules{dropTiedHead, hunyuanExperts},
+	Tensors: Rules{dropPlainHead, hunyuanExperts},
 	Keys: TextKeys.Then(
 		Set("expert_shared_feed_forward_length", Cfg("intermediate_size")),
 		Set("expert_feed_forward_length", same("moe_intermediate_size")),
@@ -100,7 +100,7 @@ var hunyuanDense = Register(Arch{
 	HF:      []string{"HunYuanDenseV1ForCausalLM"},
 	GGUF:    "hunyuan-dense",
 	Names:   TextNames,
-	Tensors: Rules{dropTiedHead},
+	Tensors: Rules{dropPlainHead},
 	Keys: Keys{notExperts}.Also(TextKeys,
 		When(Is(RopeAll(Opt("rope_type")), "dynamic", "xdrope"), stretchedKeys(RopeAll(CfgOr("alpha", 50)), Cfg("head_dim"))...),
 		When(hunyuanDynamic, longKeys.Then(

@@ -8,7 +8,7 @@ var _ = Register(Arch{
 	HF:      []string{"PanguEmbeddedForCausalLM"},
 	GGUF:    "pangu-embedded",
 	Names:   TextNames,
-	Tensors: Rules{dropTiedHead},
+	Tensors: Rules{dropPlainHead},
 	Keys: TextKeys.Then(Set("vocab_size", Cfg("vocab_size")), ropeDim).Also(When(Null(Opt("head_dim")),
 		Set("attention.key_length", HeadDim),
 		Set("attention.value_length", HeadDim),
