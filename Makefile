@@ -4,6 +4,8 @@
 GO          ?= go
 export CGO_ENABLED = 0
 STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+ACTIONLINT_MODULE = github.com/rhysd/actionlint@v1.7.12
+ACTIONLINT   = github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 RUNTIME      = bin/quern runtime install
 SRC         := $(shell find cmd pipeline stages hfclient convert quantize -name '*.go' -o -name '*.s' -o -name '*.json' -o -name '*.zst' 2>/dev/null)
 
@@ -58,6 +60,7 @@ lint: ## gofmt, go vet, staticcheck, go mod tidy
 	$(GO) vet ./...
 	$(GO) mod tidy -diff
 	$(GO) run $(STATICCHECK) ./...
+	@if $(GO) list -m $(ACTIONLINT_MODULE) >/dev/null 2>&1; then $(GO) run $(ACTIONLINT) .github/workflows/*.yml; else echo "skipped: the module proxy does not serve actionlint"; fi
 	cd quantize/kernel/lanes/gen && $(GO) vet . && $(GO) mod tidy -diff && $(GO) run . -check
 
 cross: ## it compiles for Apple Silicon and arm64 Linux

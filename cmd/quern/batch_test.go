@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	"go.yaml.in/yaml/v4"
 )
 
 // models DIR NAME... writes checkpoints of the conformance cases, of a few hundred kilobytes each, into folders below DIR.
@@ -193,4 +195,61 @@ func TestSetExitCode(t *testing.T) {
 			t.Errorf("%v: %d, want %d", c.failed, got, c.want)
 		}
 	}
+}
+
+// The composite action and the example for GitLab say what they use: inputs that are declared, steps with a shell, commands that
+// quern has. actionlint looks at the workflows (make lint).
+func TestActions(t *testing.T) {
+	b, err := os.ReadFile("../../.github/actions/quern-batch/action.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var a struct {
+		Inputs map[string]struct{ Description string }
+		Runs   struct {
+			Using string
+			Steps []struct{ Name, Uses, Run, Shell string }
+		}
+	}
+	if err := yaml.Unmarshal(b, &a); err != nil {
+		t.Fatal(err)
+	}
+	used := regexp.MustCompile(`inputs\.([a-z-]+)`).FindAllStringSubmatch(string(b), -1)
+	for _, u := range used {
+		if a.Inputs[u[1]].Description == "" {
+			t.Errorf("input %s is not declared", u[1])
+		}
+	}
+	text := ""
+	for _, s := range a.Runs.Steps {
+		if (s.Run != "") == (s.Uses != "") || s.Run != "" && s.Shell == "" {
+			t.Errorf("step %q: one of run (with a shell) and uses", s.Name)
+		}
+		text += s.Run + "\n"
+	}
+	for _, name := range []string{"../../docs/ci/gitlab.yml", "../../.github/workflows/batch.yml"} {
+		more, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var v any
+		if err := yaml.Unmarshal(more, &v); err != nil {
+			t.Fatal(err)
+		}
+		text += string(more)
+	}
+	calls := regexp.MustCompile(`(?m)quern"? (batch|card|verify|runtime install)([^\n)]*)`).FindAllStringSubmatch(text, -1)
+	app := newApp()
+	for _, c := range calls {
+		words := append([]string{"quern"}, strings.Fields(c[1])...)
+		for _, w := range strings.Fields(c[2]) {
+			if strings.HasPrefix(w, "--") {
+				words = append(words, w, "github")
+			}
+		}
+		if _, err := reorder(app, words); err != nil {
+			t.Errorf("%s: %v", c[0], err)
+		}
+	}
+	t.Logf("count: actions: %d inputs and %d commands checked", len(used), len(calls))
 }

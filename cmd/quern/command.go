@@ -14,7 +14,7 @@ import (
 func commands() []*cli.Command {
 	return []*cli.Command{
 		prepareCommand(), planCommand(), batchCommand(),
-		pullCommand(), convertCommand(), quantizeCommand(), imatrixCommand(), smokeCommand(), benchCommand(), tuneCommand(), qualityCommand(),
+		pullCommand(), convertCommand(), quantizeCommand(), imatrixCommand(), smokeCommand(), benchCommand(), tuneCommand(), qualityCommand(), cardCommand(),
 		inspectCommand(), tokenizeCommand(), verifyCommand(), recordsCommand(), machineCommand(), archsCommand(),
 		splitCommand(), mergeCommand(), editCommand(),
 		runtimeCommand(), completionCommand(), workerCommand(),

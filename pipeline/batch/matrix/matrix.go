@@ -92,6 +92,7 @@ func pipelineOf(s *manifest.Set, jobs []Job) map[string]any {
 	for _, name := range order {
 		out[name] = map[string]any{
 			"stage":    "build",
+			"image":    "$QUERN_IMAGE",
 			"tags":     labels[name],
 			"parallel": map[string]any{"matrix": []any{map[string]any{"QUERN_KEY": keys[name]}}},
 			"script":   []string{fmt.Sprintf(`quern batch "%s" --only "$QUERN_KEY" --locked --out artifacts`, file)},
