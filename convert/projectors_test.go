@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"quern/convert"
 	"quern/convert/arch"
 	"quern/convert/config"
 	"quern/convert/conformance"
@@ -85,4 +86,60 @@ func projectorCases(t *testing.T) map[string]bool {
 		}
 	}
 	return shown
+}
+
+// towerCase opens a projector case, changed before its checkpoint is made.
+func towerCase(t *testing.T, name string, change func(*conformance.Case)) (*convert.Model, error) {
+	t.Helper()
+	tree, err := corpus()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := conformance.OpenCase(tree, "convert/"+name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(c)
+	src, err := c.Checkpoint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return convert.OpenTower(t.Context(), src, convert.Options{Dir: c.Dir})
+}
+
+// TestGemma3nNorms wants the norms that published checkpoints have, and the reference has no name for, under Gemma 4's name.
+func TestGemma3nNorms(t *testing.T) {
+	m, err := towerCase(t, "mmproj-gemma3n", func(c *conformance.Case) {
+		c.Shards[0].Tensors = append(c.Shards[0].Tensors,
+			conformance.Tensor{Name: "model.audio_tower.subsample_conv_projection.conv_0.norm.weight", DType: "BF16", Shape: []int64{8}})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if _, ok := m.Plan.Tensor("a.conv1d.0.norm.weight"); !ok {
+		t.Error("no a.conv1d.0.norm.weight")
+	}
+}
+
+// TestTowers wants a checkpoint's tower to be found by itself, none where there are no tensors of one, and the reason where it
+// cannot be converted.
+func TestTowers(t *testing.T) {
+	m, err := towerCase(t, "mmproj-gemma3", func(*conformance.Case) {})
+	if err != nil || m == nil {
+		t.Fatalf("%v, %v", m, err)
+	}
+	m.Close()
+	m, err = towerCase(t, "mmproj-gemma3", func(c *conformance.Case) {
+		c.Shards[0].Tensors = slices.DeleteFunc(c.Shards[0].Tensors, func(x conformance.Tensor) bool { return !strings.HasPrefix(x.Name, "language_model") })
+	})
+	if m != nil || err != nil {
+		t.Errorf("without a tower's tensors: %v, %v", m, err)
+	}
+	if m, err = towerCase(t, "mmproj-llava-clip-refused", func(*conformance.Case) {}); err == nil || !strings.Contains(err.Error(), "not Pixtral's") {
+		t.Errorf("another tower: %v, %v", m, err)
+	}
+	if m, err = towerCase(t, "llama-bias-headdim", func(*conformance.Case) {}); m != nil || err != nil {
+		t.Errorf("a text model: %v, %v", m, err)
+	}
 }

@@ -19,7 +19,7 @@ import (
 func planCommand() *cli.Command {
 	flags := []cli.Flag{
 		&cli.StringSliceFlag{Name: "quant", Aliases: []string{"q"}, Usage: "`TYPE,...` to plan for (default: the recommended one)"},
-		outFlag(),
+		outFlag(), noTowerFlag(),
 		&cli.BoolFlag{Name: "config", Usage: "print the completed configuration as one JSON object"},
 		&cli.BoolFlag{Name: "metadata-keys", Usage: "print every key that would be written"},
 		&cli.BoolFlag{Name: "tensors", Usage: "print which tensors are written, which are dropped and why"},
@@ -51,7 +51,7 @@ func planModel(ctx context.Context, c *cli.Context, o *output) error {
 	if s.Policy, err = policyOptions(c); err != nil {
 		return err
 	}
-	s.Types, s.For = types(c.StringSlice("quant")), c.String("for")
+	s.Types, s.For, s.NoTower = types(c.StringSlice("quant")), c.String("for"), c.Bool("no-mmproj")
 	if s.For == "all" {
 		defer s.Shut()
 		return printEverywhere(ctx, s, o)

@@ -25,6 +25,7 @@ func prepareCommand() *cli.Command {
 		outFlag(), dryRunFlag(), forceFlag(),
 		&cli.BoolFlag{Name: "no-smoke", Usage: "do not try whether the files work"},
 		&cli.BoolFlag{Name: "no-bench", Usage: "do not measure how fast they are"},
+		noTowerFlag(),
 		&cli.DurationFlag{Name: "bench-time", Value: benchTime, Usage: "measure speed for `TIME` at most"},
 		&cli.BoolFlag{Name: "no-quality", Usage: "do not measure how close they are to the source"},
 		&cli.DurationFlag{Name: "quality-time", Value: qualityTime, Usage: "measure closeness for `TIME` at most"},
@@ -66,9 +67,14 @@ func ask(c *cli.Context, s *job.State) (err error) {
 		return err
 	}
 	s.Types, s.For = types(c.StringSlice("quant")), c.String("for")
+	s.NoTower = c.Bool("no-mmproj")
 	s.NoSmoke, s.NoBench, s.Force, s.BenchTime = c.Bool("no-smoke"), c.Bool("no-bench"), c.Bool("force"), c.Duration("bench-time")
 	s.NoQuality, s.QualityTime = c.Bool("no-quality"), c.Duration("quality-time")
 	return nil
+}
+
+func noTowerFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "no-mmproj", Usage: "no projector beside the model, though the checkpoint sees or hears"}
 }
 
 // types splits lists at commas, whatever mixture of repeated options and lists was given.

@@ -45,8 +45,11 @@ func rebuild(ctx context.Context, c *cli.Context, o *output, path string, r *rec
 	case "quantize":
 		s.Make = job.Quantized
 	}
-	if s.Adapter {
+	switch s.NoTower = true; {
+	case s.Adapter:
 		s.Types = nil
+	case r.Arch == "clip": // a projector that was made beside its model
+		s.Make, s.Types, s.Convert.Projector = job.Converted, nil, true
 	}
 	s.NoSmoke, s.NoBench = true, true
 	if err := pipeline.Run(ctx, stages.Build, s, o, pipeline.Options{}); err != nil {

@@ -21,6 +21,7 @@ import (
 	"quern/convert/tokenizer/corpus"
 	"quern/hfclient/hubtest"
 	"quern/quantize/llamacpp"
+	"quern/stages/pockettest"
 	"quern/stages/source/pocket"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -43,7 +44,7 @@ func TestScript(t *testing.T) {
 		Dir:   "testdata/script",
 		Setup: setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits_, "hub": hubCommand, "pocket": unpackPocket, "checkpoint": unpackCase, "tokenizer": unpackTokenizer, "lora": writeAdapter, "killed": killed, "interrupted": interrupted, "nan": spoil, "flip": flip, "absent": absent, "same": same,
+			"exits": exits_, "hub": hubCommand, "pocket": unpackPocket, "checkpoint": unpackCase, "vision": unpackVision, "tokenizer": unpackTokenizer, "lora": writeAdapter, "killed": killed, "interrupted": interrupted, "nan": spoil, "flip": flip, "absent": absent, "same": same,
 			"models": writeModels, "entries": runEntries, "sums": compareSums, "events": checkEvents,
 		},
 		Condition: func(cond string) (bool, error) {
@@ -159,6 +160,13 @@ func hubCommand(ts *testscript.TestScript, neg bool, args []string) {
 // pocket DIR writes the pocket checkpoint into a folder.
 func unpackPocket(ts *testscript.TestScript, _ bool, args []string) {
 	src, err := pocket.FS()
+	ts.Check(err)
+	ts.Check(os.CopyFS(ts.MkAbs(args[0]), src))
+}
+
+// vision DIR writes the pocket model with a vision tower into a folder.
+func unpackVision(ts *testscript.TestScript, _ bool, args []string) {
+	src, err := pockettest.Vision()
 	ts.Check(err)
 	ts.Check(os.CopyFS(ts.MkAbs(args[0]), src))
 }

@@ -30,6 +30,9 @@ var mainRoles = []string{"attn_q", "attn_k", "attn_v", "attn_qkv", "attn_out", "
 // Check compares the outputs with the metadata. Errors are *fault.Invalid.
 func (b *Build) Check(kvs []gguf.KV) error {
 	if b.Env.Arch.Projector() {
+		if len(b.Outputs) == 0 {
+			return noTower("checkpoint", "no tensor of a vision or audio tower")
+		}
 		return nil
 	}
 	d := dimensions{keys: map[string]any{}, arch: b.GGUF}

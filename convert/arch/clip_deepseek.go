@@ -93,7 +93,7 @@ var _ = Register(Arch{
 	HF:   []string{"DeepseekV4ForCausalLM"},
 	Vision: Fn("vision_* of the root", func(e *Env) (any, error) {
 		if !e.Config.True("vision_n_layers") {
-			return nil, &fault.Invalid{On: "config.json", Says: "no vision_n_layers: this checkpoint has no vision tower to convert"}
+			return nil, noTower("config.json", "no vision_n_layers")
 		}
 		o := config.Object{}
 		for key, x := range map[string]Expr{

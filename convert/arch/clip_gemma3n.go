@@ -27,6 +27,7 @@ var _ = Register(Arch{
 	},
 	Tensors: Rules{
 		Rename(conformerSound, "model.audio_tower.conformer.=>conformer.layers."),
+		Rename("model.audio_tower.subsample_conv_projection.conv_#.norm.*", "model.audio_tower.subsample_conv_projection.conv_=>conformer.subsample_conv_projection.layer"),
 	}.Also(conformerTensors).Then(
 		Only(conformerSound+"|model.embed_vision.*|model.vision_tower.*|a.*"),
 		Code("model.vision_tower.timm_model.blocks.*", "name v.blk.<stage>.<block>.<timm's>", mobileNetBlock),

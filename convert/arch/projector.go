@@ -43,6 +43,16 @@ func LookupProjector(hf string) (*Arch, bool) {
 // ProjectorNames lists every class name whose vision or audio part can be converted, sorted.
 func ProjectorNames() []string { return sortedNames(projectors) }
 
+// NoTowerError says that a checkpoint of a class with a projector has no tower itself. It is a *fault.Unsupported.
+type NoTowerError struct{ fault.Unsupported }
+
+// Unwrap gives the refusal.
+func (e *NoTowerError) Unwrap() error { return &e.Unsupported }
+
+func noTower(on, says string) error {
+	return &NoTowerError{fault.Unsupported{On: on, Says: says, Next: "this checkpoint has no vision or audio part to convert"}}
+}
+
 // visionConfig and audioConfig find the towers' parts of most configurations.
 var (
 	visionConfig = Opt("vision_config")
@@ -67,7 +77,7 @@ func (e *Env) towers() error {
 		return err
 	}
 	if vision == nil && audio == nil {
-		return &fault.Invalid{On: "config.json", Says: "neither a vision_config nor an audio_config"}
+		return noTower("config.json", "neither a vision_config nor an audio_config")
 	}
 	e.part, e.audio = wholePart, audio
 	switch {
@@ -144,7 +154,7 @@ func OfRoot(x any) Expr {
 func OfVision(x any) Expr {
 	return over("vision", x, func(e *Env) (config.Object, error) {
 		if e.part != visionPart {
-			return nil, &fault.Invalid{On: "config.json", Says: "no vision_config", Next: "this checkpoint has no vision tower to convert"}
+			return nil, noTower("config.json", "no vision_config")
 		}
 		return e.Config, nil
 	})

@@ -36,6 +36,7 @@ func (s *Shape) Components(weights, embedding, output int64, o Setting) []Compon
 		{"cache: sliding windows", windowed, fmt.Sprintf("%d layers, window + micro-batch cells", nWindowed)},
 		{"recurrent states", m.Recurrent, fmt.Sprintf("%d slots", o.slots())},
 		{"compute buffer", m.Compute, fmt.Sprintf("micro-batch %d", o.MicroBatch)},
+		{"projector", m.Projector, "vision or audio weights; what a picture takes while it is read comes on top"},
 	}
 	kept := list[:0]
 	for _, c := range list {
@@ -167,6 +168,9 @@ func (c *Choice) Explain(m *machine.Machine, s *Shape) []string {
 			c.Memory.Compute, o.MicroBatch, s.FeedForward, s.Embedding, s.Vocab)
 	} else {
 		add("compute  %d bytes = the highest address that llama.cpp's allocator gives while %d tokens pass through the layers", c.Memory.Compute, o.MicroBatch)
+	}
+	if c.Memory.Projector > 0 {
+		add("beside   %d bytes = the tensors of the projector's file", c.Memory.Projector)
 	}
 	add("budget   %d bytes: %s; fits up to %.0f %% of it", c.Budget, c.BudgetWhy, 100*fitShare)
 	lines = append(lines, c.explainSpeed(m, s)...)

@@ -6,10 +6,11 @@ type Memory struct {
 	KV        int64 `json:"kv_bytes"`
 	Recurrent int64 `json:"recurrent_bytes,omitempty"`
 	Compute   int64 `json:"compute_bytes"`
+	Projector int64 `json:"projector_bytes,omitempty"` // weights of a vision or audio projector that is loaded too
 }
 
 // Total is the sum.
-func (m Memory) Total() int64 { return m.Weights + m.KV + m.Recurrent + m.Compute }
+func (m Memory) Total() int64 { return m.Weights + m.KV + m.Recurrent + m.Compute + m.Projector }
 
 // Setting is how a model is run.
 type Setting struct {
@@ -130,5 +131,5 @@ func (s *Shape) RecurrentBytes(o Setting) int64 {
 
 // Needs is the whole memory of a model whose weights take weights bytes, under a setting.
 func (s *Shape) Needs(weights int64, o Setting) Memory {
-	return Memory{Weights: weights, KV: s.KVBytes(o), Recurrent: s.RecurrentBytes(o), Compute: s.ComputeBytes(o)}
+	return Memory{Weights: weights, KV: s.KVBytes(o), Recurrent: s.RecurrentBytes(o), Compute: s.ComputeBytes(o), Projector: s.Projector}
 }

@@ -43,6 +43,8 @@ type Shape struct {
 	Logits        bool // there is an output over the vocabulary
 	Layers        []Layer
 
+	Projector int64 // bytes of a vision or audio projector that is loaded beside the model, 0: none
+
 	Params       int64 // all weights
 	ActiveParams int64 // weights that one token touches
 }

@@ -59,10 +59,10 @@ func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 		return err
 	}
 	begun := time.Now()
-	for i, a := range s.Files {
+	for i, a := range s.Models() {
 		left := time.Duration(0)
 		if s.BenchTime > 0 {
-			left = max(time.Nanosecond, (s.BenchTime-time.Since(begun))/time.Duration(len(s.Files)-i))
+			left = max(time.Nanosecond, (s.BenchTime-time.Since(begun))/time.Duration(len(s.Models())-i))
 		}
 		r, err := inChild(ctx, rt, s, a, left, ev)
 		if err != nil {
@@ -73,7 +73,7 @@ func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 			ev.Emit(pipeline.Result{Type: "bench", Data: Line{a.Path, t}})
 		}
 		text := Summary(r)
-		if len(s.Files) > 1 {
+		if len(s.Models()) > 1 {
 			text = fmt.Sprintf("%-7s %s", a.Type, text)
 		}
 		ev.Emit(pipeline.Line{Stage: "bench", Label: "bench", Text: text})
@@ -140,7 +140,7 @@ func depths(a *job.Artifact) []int {
 // Result is what the ledger keeps. A busy machine's figures are not kept: the next run measures again.
 func (Stage) Result(s *job.State) any {
 	var rs []*Report
-	for _, a := range s.Files {
+	for _, a := range s.Models() {
 		r, ok := a.Bench.(*Report)
 		if !ok || r.Busy() {
 			return nil
@@ -156,10 +156,10 @@ func (Stage) Recall(s *job.State, b json.RawMessage) error {
 	if err := json.Unmarshal(b, &rs); err != nil {
 		return err
 	}
-	if len(rs) == 0 || len(rs) != len(s.Files) {
+	if len(rs) == 0 || len(rs) != len(s.Models()) {
 		return errors.New("another number of files")
 	}
-	for i, a := range s.Files {
+	for i, a := range s.Models() {
 		a.Bench = rs[i]
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 // reading is one way of reading a source tensor: several targets share it, so that each row is read once.
 type reading struct {
 	part, index int
+	tower       bool // index counts the projector's tensors
 	via         gguf.Type
 	raw         bool // bytes as they are
 }
@@ -78,7 +79,7 @@ func (c *collector) converted(a *job.Artifact, file int) error {
 		for i, o := range p.Outputs {
 			src := a.Firsts[pi] + i
 			t := build.Target{File: file + pi, Type: o.Type, Offset: p.DataOffset + o.Offset, Alignment: p.Alignment(), Copy: m.Raw[src]}
-			c.add(reading{index: src, raw: m.Raw[src]}, m.Sources[src], t)
+			c.add(reading{index: src, tower: a.Mmproj, raw: m.Raw[src]}, m.Sources[src], t)
 		}
 	}
 	return nil

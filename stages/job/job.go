@@ -36,6 +36,7 @@ type Request struct {
 	DryRun  bool   // only to be planned: what would refuse the work is a warning
 	Force   bool   // write over a file that is there and differs
 	NoSmoke bool
+	NoTower bool // no projector beside the model
 	NoBench bool
 	// BenchTime and QualityTime bound what measuring all files may take; 0: any time.
 	BenchTime, QualityTime time.Duration
@@ -89,6 +90,7 @@ type State struct {
 	Remote  *hfclient.FS       // plan: the revision's files by range; nil for local sources
 	Local   *hfclient.Snapshot // pull: the files on this disk
 	Checked *convert.Model     // plan: the conversion, from headers
+	Tower   *convert.Model     // plan: the projector of the checkpoint; nil where it has none or none is wanted
 	BaseOf  *source.Source     // plan: of an adapter, its base, opened for config.json
 	Parts   []*gguf.File       // plan: the source when it is GGUF, in the order of its parts
 	Machine *machine.Machine   // plan
@@ -216,6 +218,27 @@ func (s *State) Built() []pipeline.Input {
 		}
 	}
 	return in
+}
+
+// Models are the files but the projectors that are loaded beside them.
+func (s *State) Models() []*Artifact {
+	var models []*Artifact
+	for _, a := range s.Files {
+		if !a.Mmproj {
+			models = append(models, a)
+		}
+	}
+	return models
+}
+
+// Projector is the file that is loaded beside the models; nil where there is none, or where it is all that is made.
+func (s *State) Projector() *Artifact {
+	for i, a := range s.Files {
+		if a.Mmproj && i > 0 {
+			return a
+		}
+	}
+	return nil
 }
 
 // Shut closes everything that was opened, in reverse order, and keeps the first error.

@@ -38,10 +38,14 @@ func Everywhere(ctx context.Context, s *job.State) ([]Place, error) {
 	if err := Open(ctx, s); err != nil {
 		return nil, err
 	}
+	if err := openTower(ctx, s); err != nil {
+		return nil, err
+	}
 	var err error
 	if s.Shape, err = recommend.ShapeOf(Base(s)); err != nil {
 		return nil, err
 	}
+	s.Shape.Projector = towerBytes(s)
 	cands, err := candidates(s)
 	if err != nil {
 		return nil, err

@@ -42,6 +42,9 @@ func (st Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error
 	if !st.Only && s.Source.Kind == source.Folder && s.Checked == nil {
 		return &fault.Unsupported{On: s.Model, Says: "has a config.json and no weights", Next: "`quern plan` works from it; building needs the checkpoint"}
 	}
+	if err := openTower(ctx, s); err != nil {
+		return err
+	}
 	for _, w := range Warnings(s) {
 		ev.Emit(pipeline.Warning{Stage: "plan", Says: w})
 	}
@@ -83,6 +86,7 @@ func Advise(ctx context.Context, s *job.State) error {
 	if s.Shape, err = recommend.ShapeOf(Base(s)); err != nil {
 		return nil // a model without layers, such as an encoder of another kind: nothing to weigh, the default type stands
 	}
+	s.Shape.Projector = towerBytes(s)
 	cands, err := candidates(s)
 	if err != nil {
 		return err
@@ -197,6 +201,9 @@ func lines(s *job.State) []pipeline.Line {
 		f := s.Files[0]
 		why := a.Reasons[0][strings.Index(a.Reasons[0], ": ")+2:]
 		add("type", "%-8s %s, %.2f bits a weight; %s%s", f.Type, Size(f.Bytes), f.BitsPerWeight(), why, runnerUp(a))
+	}
+	if p := s.Projector(); p != nil {
+		add("projector", "%s", towerText(p))
 	}
 	if s.Make == job.Quantized {
 		for _, a := range s.Files {

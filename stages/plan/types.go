@@ -106,6 +106,13 @@ func describe(ctx context.Context, s *job.State) error {
 		}
 		s.Files = append(s.Files, a)
 	}
+	if s.Tower != nil {
+		a, err := projector(s.Tower)
+		if err != nil {
+			return err
+		}
+		s.Files = append(s.Files, a)
+	}
 	return place(s)
 }
 
@@ -169,8 +176,8 @@ func (e *OutputError) Hint() string { return "give -o a folder for several files
 
 // place names the files.
 func place(s *job.State) error {
-	if isFile(s.Out) && len(s.Files) > 1 {
-		return &OutputError{fmt.Sprintf("-o %s is one file, and %d types are asked for", s.Out, len(s.Files))}
+	if n := len(s.Models()); isFile(s.Out) && n > 1 {
+		return &OutputError{fmt.Sprintf("-o %s is one file, and %d types are asked for", s.Out, n)}
 	}
 	seen := map[string]string{}
 	for _, a := range s.Files {
@@ -178,9 +185,11 @@ func place(s *job.State) error {
 		if !isFile(s.Out) {
 			name := baseName(s) + "-" + a.Type + s.Label + ".gguf"
 			if a.Mmproj {
-				name = "mmproj-" + name
+				name = towerPrefix + name
 			}
 			a.Path = filepath.Join(outFolder(s), name)
+		} else if a == s.Projector() {
+			a.Path = filepath.Join(outFolder(s), towerPrefix+filepath.Base(s.Out))
 		}
 		a.Paths = []string{a.Path}
 		// --keep-split numbers the file of a source of one part too, as llama-quantize does

@@ -38,7 +38,8 @@ type Receipt struct {
 	LlamaCpp  string           `json:"llama_cpp"`
 	Arguments []string         `json:"arguments"`
 	Source    Origin           `json:"source"`
-	Outputs   []FileDigest     `json:"outputs"` // the parts of the model, beside the receipt
+	Outputs   []FileDigest     `json:"outputs"`          // the parts of the model, beside the receipt
+	Beside    []FileDigest     `json:"beside,omitempty"` // files that are loaded with it: the projector of a multimodal model
 	Type      string           `json:"type"`
 	Arch      string           `json:"architecture"`
 	Class     string           `json:"class,omitempty"`
@@ -128,8 +129,9 @@ func NewReceipt(s *job.State, a *job.Artifact, files []FileDigest, verified stri
 			r.Source.Base = b.Repo + "@" + b.Commit
 		}
 	}
-	for i, p := range a.Paths {
-		r.Outputs = append(r.Outputs, FileDigest{Name: filepath.Base(p), Size: a.Plans[i].FileSize, Digest: "sha256:" + a.SHA256[i]})
+	r.Outputs = digests(a)
+	if p := s.Projector(); p != nil && !a.Mmproj {
+		r.Beside = digests(p)
 	}
 	if len(a.Plans) > 0 {
 		r.Arch = a.Plans[0].Architecture()
@@ -153,6 +155,15 @@ func NewReceipt(s *job.State, a *job.Artifact, files []FileDigest, verified stri
 	}
 	r.Tensors = tensors(a)
 	return r
+}
+
+// digests are the parts of an artifact as they were written.
+func digests(a *job.Artifact) []FileDigest {
+	var ds []FileDigest
+	for i, p := range a.Paths {
+		ds = append(ds, FileDigest{Name: filepath.Base(p), Size: a.Plans[i].FileSize, Digest: "sha256:" + a.SHA256[i]})
+	}
+	return ds
 }
 
 func tensors(a *job.Artifact) []Tensor {

@@ -40,7 +40,7 @@ func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 		if err := r.Write(a.Receipt); err != nil {
 			return err
 		}
-		if err := Append(NewRecord(s, a)); err != nil {
+		if err := keep(s, a); err != nil {
 			ev.Emit(pipeline.Warning{Stage: "record", Says: "the record could not be kept: " + err.Error()})
 		}
 		ev.Emit(pipeline.Line{Stage: "record", Label: "wrote", Text: a.Path + " + " + Suffix})
@@ -50,6 +50,14 @@ func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 		ev.Emit(pipeline.Line{Stage: "record", Label: "run", Text: run})
 	}
 	return nil
+}
+
+// keep appends the record of a model; nothing is measured about a projector.
+func keep(s *job.State, a *job.Artifact) error {
+	if a.Mmproj {
+		return nil
+	}
+	return Append(NewRecord(s, a))
 }
 
 // Written is a finished file: the "file" event of --json.
@@ -72,7 +80,11 @@ func HowToRun(s *job.State, a *job.Artifact) string {
 	if s.Advice == nil {
 		return ""
 	}
-	return s.Advice.Setting.Server(Quote(a.Path))
+	line := s.Advice.Setting.Server(Quote(a.Path))
+	if p := s.Projector(); p != nil {
+		line += " --mmproj " + Quote(p.Path)
+	}
+	return line
 }
 
 // Quote makes a path safe for a shell.

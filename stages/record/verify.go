@@ -54,7 +54,7 @@ func Verify(ctx context.Context, receipt string) ([]Checked, *Receipt, error) {
 	}
 	var all []Checked
 	var bad *Checked
-	for _, o := range r.Outputs {
+	for _, o := range append(r.Outputs[:len(r.Outputs):len(r.Outputs)], r.Beside...) {
 		c, err := check(ctx, filepath.Join(filepath.Dir(receipt), filepath.Base(o.Name)), o)
 		if err != nil {
 			return all, r, err

@@ -61,7 +61,11 @@ func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 		return err
 	}
 	for _, a := range s.Files {
-		r, err := inChild(ctx, rt, s, a)
+		try := inChild
+		if a.Mmproj {
+			try = withPicture
+		}
+		r, err := try(ctx, rt, s, a)
 		if err != nil {
 			return err
 		}
@@ -71,12 +75,26 @@ func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 			return err
 		}
 		text := "ok      " + r.Summary()
-		if len(s.Files) > 1 {
+		if len(s.Models()) > 1 || a.Mmproj {
 			text = fmt.Sprintf("%-7s %s", a.Type, text)
+		}
+		if a.Mmproj {
+			text += untried(r)
 		}
 		ev.Emit(pipeline.Line{Stage: "smoke", Label: "smoke", Text: text})
 	}
 	return nil
+}
+
+// untried says which checks of a projector could not be made.
+func untried(r *Report) string {
+	text := ""
+	for _, c := range r.Checks {
+		if c.State == Skipped {
+			text += "; " + c.Value
+		}
+	}
+	return text
 }
 
 // Outcome is the "smoke" result of --json.

@@ -21,8 +21,10 @@ type logBook struct {
 	mu      sync.Mutex
 	lines   []string
 	partial strings.Builder
-	marked  int // lines seen before the running request
-	buffers []llamacpp.Buffer
+
+	callback uintptr // what llama.cpp's libraries call
+	marked   int     // lines seen before the running request
+	buffers  []llamacpp.Buffer
 }
 
 const (
@@ -33,12 +35,13 @@ const (
 
 // install makes this book llama.cpp's log. The callback lives as long as the process.
 func (b *logBook) install() {
-	llama.LogSet(purego.NewCallback(func(_ int32, text *byte, _ uintptr) uintptr {
+	b.callback = purego.NewCallback(func(_ int32, text *byte, _ uintptr) uintptr {
 		if text != nil {
 			b.write(goString(text))
 		}
 		return 0
-	}))
+	})
+	llama.LogSet(b.callback)
 }
 
 // goString copies a C string of bounded length.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/hybridgroup/yzma/pkg/llama"
+	"github.com/hybridgroup/yzma/pkg/mtmd"
 
 	"quern/quantize/llamacpp"
 )
@@ -20,6 +21,8 @@ type model struct {
 	made    contextKey // what ctx was made with
 	pool    threadPool
 	adapter adapter // that every context of the model gets
+
+	projector mtmd.Context // 0: none
 }
 
 // learned are the architectures that look positions up in a table of the training context's length (src/models of
@@ -28,6 +31,7 @@ var learned = map[string]bool{"bert": true, "gpt2": true, "mpt": true, "starcode
 
 // free releases context and weights; the slot may be used again.
 func (m *model) free() {
+	m.freeProjector()
 	m.freeContext()
 	if m.handle != 0 {
 		_ = llama.ModelFree(m.handle) // fails only for a zero handle

@@ -123,6 +123,8 @@ type session struct {
 	log    logBook
 	models []*model
 
+	multimodal bool // the multimodal library is loaded
+
 	breathed time.Time // when the scheduler was last given a word in
 }
 
@@ -146,6 +148,8 @@ var operations = map[string]operation{
 	"imatrix":    decode((*session).imatrix),
 	"usage":      decode((*session).usage),
 	"adapt":      decode((*session).adapt),
+	"project":    decode((*session).project),
+	"perceive":   decode((*session).perceive),
 }
 
 // decode makes an operation out of a method with arguments of its own type.
