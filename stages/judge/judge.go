@@ -100,7 +100,7 @@ func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 		a.Quality = &res
 		ev.Emit(pipeline.Result{Type: "quality", Data: res})
 		text := res.Summary()
-		if len(s.Files) > 1 {
+		if len(rivals(s)) > 1 {
 			text = fmt.Sprintf("%-7s %s", a.Type, text)
 		}
 		ev.Emit(pipeline.Line{Stage: "quality", Label: "quality", Text: text})
@@ -183,7 +183,7 @@ func SourceFile(ctx context.Context, s *job.State, dir string) (string, error) {
 // own is the file of the source's own precision, where it is among those that were made.
 func own(s *job.State) *job.Artifact {
 	for _, a := range s.Files {
-		if a.Policy == nil && s.Checked != nil && strings.EqualFold(a.Type, s.Checked.Type.Label()) {
+		if a.Policy == nil && !a.Mmproj && s.Checked != nil && strings.EqualFold(a.Type, s.Checked.Type.Label()) {
 			return a
 		}
 	}

@@ -94,6 +94,7 @@ func (m *model) shut() {
 func (m *model) copyOf() *job.State {
 	s := *m.base
 	s.Close, s.Types, s.Files, s.Advice, s.Shape = nil, nil, nil, nil, nil
+	s.NoTower = true // a set makes models; `quern convert --mmproj` makes their projectors
 	s.Policy.Tensors = append(s.Policy.Tensors[:0:0], s.Policy.Tensors...)
 	if m.taken {
 		s.Source, s.Parts, s.Pinned, s.Pull, s.Remote = nil, nil, nil, nil, nil
