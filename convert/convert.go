@@ -130,7 +130,7 @@ func (p *planner) open(ctx context.Context) error {
 }
 
 // configure reads config.json, chooses the entry and prepares what expressions see.
-func (p *planner) configure(context.Context) error {
+func (p *planner) configure(ctx context.Context) error {
 	if p.o.NoMTP && p.o.MTPOnly {
 		return &fault.Invalid{On: "options", Says: "the prediction layers cannot be left out and taken alone"}
 	}
@@ -152,27 +152,36 @@ func (p *planner) configure(context.Context) error {
 	}
 	p.config = cfg
 	p.m.Warnings = append(p.m.Warnings, cfg.Warnings...)
-	a, err := p.entry()
+	a, err := p.entry(ctx)
 	if err != nil {
 		return err
 	}
-	merged, rope := cfg.Object, config.Object{}
-	if !p.o.Projector {
-		if merged, rope, err = cfg.Text(); err != nil {
-			return err
-		}
-	}
-	p.env = &arch.Env{
-		Arch: a, HF: p.m.HF, Config: merged, Root: cfg.Object, Rope: rope, File: cfg.Raw, AsIs: cfg.AsIs, Source: p.src, Dir: baseName(p.o.Dir),
-		Options: arch.Options{NoMTP: p.o.NoMTP, MTPOnly: p.o.MTPOnly, DSpark: p.o.DSpark, FP8AsQ8: p.o.FP8AsQ8, FuseQKV: p.o.FuseQKV, FuseGateUp: p.o.FuseGateUp, DenseModules: p.o.Dense},
+	if p.env, err = p.environment(p.m.HF, a); err != nil {
+		return err
 	}
 	p.env.Vocabulary = p.readVocabulary
-	p.env.Original = func() string { return card.Original(p.src) }
 	return p.target()
 }
 
+// environment is what an entry's rules see.
+func (p *planner) environment(class string, a *arch.Arch) (*arch.Env, error) {
+	cfg := p.config
+	merged, rope := cfg.Object, config.Object{}
+	if !p.o.Projector {
+		var err error
+		if merged, rope, err = cfg.Text(); err != nil {
+			return nil, err
+		}
+	}
+	return &arch.Env{
+		Arch: a, HF: class, Config: merged, Root: cfg.Object, Rope: rope, File: cfg.Raw, AsIs: cfg.AsIs, Source: p.src, Dir: baseName(p.o.Dir),
+		Options:  arch.Options{NoMTP: p.o.NoMTP, MTPOnly: p.o.MTPOnly, DSpark: p.o.DSpark, FP8AsQ8: p.o.FP8AsQ8, FuseQKV: p.o.FuseQKV, FuseGateUp: p.o.FuseGateUp, DenseModules: p.o.Dense},
+		Original: func() string { return card.Original(p.src) },
+	}, nil
+}
+
 // entry chooses the rules.
-func (p *planner) entry() (*arch.Arch, error) {
+func (p *planner) entry(ctx context.Context) (*arch.Arch, error) {
 	if p.mistral {
 		if p.m.HF = paramsFile; p.o.Projector {
 			return nil, &fault.Unsupported{On: paramsFile, Says: "the vision part of a checkpoint in Mistral's own layout is not read",
@@ -186,7 +195,7 @@ func (p *planner) entry() (*arch.Arch, error) {
 	}
 	a, ok := p.lookup()
 	if !ok {
-		return nil, p.unknownClass()
+		return nil, p.unknownClass(ctx)
 	}
 	return a, nil
 }
@@ -209,18 +218,6 @@ func (p *planner) className() (name string, as bool, err error) {
 		name, err = p.config.Architecture()
 	}
 	return name, false, err
-}
-
-func (p *planner) unknownClass() error {
-	if p.o.Projector {
-		return &fault.Unsupported{On: p.m.HF, Says: "quern knows no vision or audio part of this class of models",
-			Next: "quern archs clip lists those that it converts; --as NAME converts a checkpoint as another class"}
-	}
-	if p.m.As {
-		return &fault.Unsupported{On: p.m.HF, Says: "quern knows no class of this name", Next: "quern archs lists them"}
-	}
-	return &fault.Unsupported{On: p.m.HF, Says: "quern does not convert this class of models",
-		Next: "quern archs lists what it converts; --as NAME converts a checkpoint as another class"}
 }
 
 // target reads the configuration of the model that a draft belongs to.

@@ -184,7 +184,7 @@ func (b *Build) Convert() error {
 			continue // code of an Extra has taken it
 		}
 		if hasSuffix(it.Name, ".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq") {
-			b.drop(it.Source, "computed at run time")
+			b.drop(it.Source, atRunTime)
 			continue
 		}
 		it.From, it.Block = it.Name, blockOf(it.Name)
@@ -364,6 +364,9 @@ func (b *Build) Emit(name string, typ gguf.Type, v view.Tensor, source string, r
 	b.Outputs = append(b.Outputs, Output{Name: name, Type: typ, View: v, Source: source, Role: id, Raw: raw})
 	return nil
 }
+
+// atRunTime is the reason of buffers that old checkpoints carry along.
+const atRunTime = "computed at run time"
 
 func (b *Build) drop(source, reason string) {
 	if source == "" || b.dropped[source] {
