@@ -184,8 +184,7 @@ func (p *planner) environment(class string, a *arch.Arch) (*arch.Env, error) {
 func (p *planner) entry(ctx context.Context) (*arch.Arch, error) {
 	if p.mistral {
 		if p.m.HF = paramsFile; p.o.Projector {
-			return nil, &fault.Unsupported{On: paramsFile, Says: "the vision part of a checkpoint in Mistral's own layout is not read",
-				Next: "convert it from Hugging Face's layout of the same model"}
+			return arch.MistralVision, nil
 		}
 		return arch.MistralFormat(p.config.Object), nil
 	}

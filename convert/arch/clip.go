@@ -26,17 +26,22 @@ func Only(p Pattern) Rule { return Drop("*", notProjector).Except(p) }
 // layerKeys are what configurations call the number of a tower's layers.
 var layerKeys = []string{"n_layers", "num_hidden_layers", "n_layer", "num_layers", "depth", "layers", "encoder_layers", "vt_num_hidden_layers"}
 
-var visionKeys = Keys{
-	Set("has_vision_encoder", true),
-	Set("vision.projection_dim", TextWidth),
-	Set("vision.image_size", OfVision(Cfg("image_size"))),
-	Set("vision.patch_size", OfVision(Cfg("patch_size"))),
-	Set("vision.embedding_length", OfVision(Cfg("hidden_size", "width", "vt_hidden_size"))),
-	Set("vision.feed_forward_length", OfVision(Cfg("intermediate_size", "vt_intermediate_size"))),
-	Set("vision.block_count", OfVision(Cfg(layerKeys...))),
-	Set("vision.attention.head_count", OfVision(Cfg("num_attention_heads", "num_heads", "heads", "vt_num_attention_heads"))),
-	Set("vision.image_mean", OfProcessor(Cfg("image_mean"))),
-	Set("vision.image_std", OfProcessor(Cfg("image_std"))),
+var visionKeys = visionKeysFor(TextWidth)
+
+// visionKeysFor are the vision tower's keys beside a text model of the width.
+func visionKeysFor(width Expr) Keys {
+	return Keys{
+		Set("has_vision_encoder", true),
+		Set("vision.projection_dim", width),
+		Set("vision.image_size", OfVision(Cfg("image_size"))),
+		Set("vision.patch_size", OfVision(Cfg("patch_size"))),
+		Set("vision.embedding_length", OfVision(Cfg("hidden_size", "width", "vt_hidden_size"))),
+		Set("vision.feed_forward_length", OfVision(Cfg("intermediate_size", "vt_intermediate_size"))),
+		Set("vision.block_count", OfVision(Cfg(layerKeys...))),
+		Set("vision.attention.head_count", OfVision(Cfg("num_attention_heads", "num_heads", "heads", "vt_num_attention_heads"))),
+		Set("vision.image_mean", OfProcessor(Cfg("image_mean"))),
+		Set("vision.image_std", OfProcessor(Cfg("image_std"))),
+	}
 }
 
 var audioKeys = Keys{

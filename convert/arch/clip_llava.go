@@ -46,9 +46,10 @@ var _ = Register(Arch{
 	Keys: pixtral.Keys.Then(Set("projector_type", "lightonocr")),
 })
 
+const breakToken = "[IMG_BREAK]"
+
 // pixtralBreak is the id of [IMG_BREAK] by tokenizer_config.json, else by tokenizer.json; both may have it in only one place.
 var pixtralBreak = Fn("id of [IMG_BREAK]", func(e *Env) (any, error) {
-	const token = "[IMG_BREAK]"
 	v, err := e.readJSON("tokenizer_config.json")
 	if err != nil {
 		return nil, err
@@ -57,7 +58,7 @@ var pixtralBreak = Fn("id of [IMG_BREAK]", func(e *Env) (any, error) {
 	added, _ := o.Object("added_tokens_decoder")
 	for id, entry := range added {
 		entry, _ := entry.(config.Object)
-		if n, err := strconv.ParseInt(id, 10, 64); entry["content"] == token && err == nil {
+		if n, err := strconv.ParseInt(id, 10, 64); entry["content"] == breakToken && err == nil {
 			return n, nil
 		}
 	}
@@ -68,11 +69,11 @@ var pixtralBreak = Fn("id of [IMG_BREAK]", func(e *Env) (any, error) {
 	list, _ := o.List("added_tokens")
 	for _, entry := range list {
 		entry, _ := entry.(config.Object)
-		if id, ok := entry.Int("id"); ok && entry["content"] == token {
+		if id, ok := entry.Int("id"); ok && entry["content"] == breakToken {
 			return id, nil
 		}
 	}
-	return nil, &fault.Invalid{On: "tokenizer.json", Says: "no " + token + ", which ends each row of a picture"}
+	return nil, &fault.Invalid{On: "tokenizer.json", Says: "no " + breakToken + ", which ends each row of a picture"}
 })
 
 func pixtralBreakRow(b *Build, it Item) ([]Item, error) {
