@@ -19,6 +19,7 @@ type folder struct {
 	src    fs.FS
 	config object // tokenizer_config.json
 	notes  []string
+	class  string // without its endings
 
 	stated map[string]int32 // ids that added_tokens_decoder states, which a slow class goes by
 	around [2][]string       // tokens that a converted tokenizer sets before and after a text
@@ -66,7 +67,8 @@ func LoadFolder(src fs.FS) (*Tokenizer, error) {
 			return nil, err
 		}
 	}
-	class, known := fastClasses[strings.TrimSuffix(strings.TrimSuffix(name, "Fast"), "Tokenizer")]
+	f.class = strings.TrimSuffix(strings.TrimSuffix(name, "Fast"), "Tokenizer")
+	class, known := fastClasses[f.class]
 	data, err := fs.ReadFile(src, "tokenizer.json")
 	hasFile := err == nil
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -109,7 +111,7 @@ func (f *folder) finish(t *Tokenizer, err error) (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.Notes = f.notes
+	t.Notes, t.Class = f.notes, f.class
 	return t, nil
 }
 

@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -238,6 +239,40 @@ func (f *folder) additional(s *specials, config object, class *tokenizerClass) e
 	}
 	for _, text := range own {
 		s.more = append(s.more, specialToken{AddedToken: AddedToken{Content: text}})
+	}
+	return s.named(config["extra_special_tokens"])
+}
+
+// named reads extra_special_tokens, an object of a model's own roles (image_token, audio_token ...), in its order: a token that
+// the vocabulary does not have gets the next free id.
+func (s *specials) named(raw json.RawMessage) error {
+	if raw == nil {
+		return nil
+	}
+	fail := func(says string, err error) error {
+		return &fault.Invalid{On: "tokenizer_config.json", Says: "extra_special_tokens " + says, Err: err}
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return fail("is no object", err)
+	}
+	for d.More() {
+		role, err := d.Token()
+		if err != nil {
+			return fail("cannot be read", err)
+		}
+		var raw json.RawMessage
+		if err := d.Decode(&raw); err != nil {
+			return fail("cannot be read", err)
+		}
+		v, err := parseSpecial(fmt.Sprintf("extra_special_tokens: %v", role), raw)
+		if err != nil {
+			return err
+		}
+		if v == nil {
+			return fail(fmt.Sprintf("has null for %v", role), nil)
+		}
+		s.more = append(s.more, *v)
 	}
 	return nil
 }

@@ -31,6 +31,8 @@ type Tokenizer struct {
 	// Notes say what was changed on the way from the files to this tokenizer, in the order in which it happened:
 	// AutoTokenizer's classes replace parts of a tokenizer.json.
 	Notes []string
+	// Class is the class that AutoTokenizer takes for a folder, without the endings Fast and Tokenizer; empty without a folder.
+	Class string
 
 	kind       string
 	model      model

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"io/fs"
 	"slices"
-	"strings"
 
 	"quern/convert/config"
 	"quern/convert/fault"
@@ -76,11 +75,11 @@ func (b *builder) named() error {
 		if err != nil {
 			return err
 		}
-		tc = old.Merge(tc)
+		tc = tc.Merge(old) // the old file counts, whatever the newer one says
 	}
 	names, _ := tc.List("additional_special_tokens")
 	names = slices.Clone(names)
-	defaults := classRoles[b.hf.class()]
+	defaults := classRoles[b.hf.tok.Class]
 	for i, role := range roles {
 		if v, ok := tc[role]; ok {
 			names = append(names, v)
@@ -105,15 +104,9 @@ func (b *builder) named() error {
 	return nil
 }
 
-// class is the name of the tokenizer's class, without its endings.
-func (e *engine) class() string {
-	name, _ := e.config.String("tokenizer_class")
-	return strings.TrimSuffix(strings.TrimSuffix(name, "Fast"), "Tokenizer")
-}
-
 // addsBOS tells whether the class has the attribute add_bos_token, and it is true.
 func (e *engine) addsBOS() bool {
-	switch e.class() {
+	switch e.tok.Class {
 	case "Llama", "CodeLlama", "Gemma", "Cohere":
 		v, ok := e.config["add_bos_token"]
 		return !ok || config.Truth(v)
