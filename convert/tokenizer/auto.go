@@ -22,7 +22,7 @@ type folder struct {
 	class  string // without its endings
 
 	stated map[string]int32 // ids that added_tokens_decoder states, which a slow class goes by
-	around [2][]string       // tokens that a converted tokenizer sets before and after a text
+	around [2][]string      // tokens that a converted tokenizer sets before and after a text
 }
 
 // object is a JSON object whose members are not yet decoded.
