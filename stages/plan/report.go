@@ -58,6 +58,7 @@ type File struct {
 	Bytes   int64   `json:"bytes"`
 	Tensors int     `json:"tensors"`
 	BPW     float64 `json:"bits_per_weight"`
+	Mmproj  bool    `json:"projector,omitempty"` // it is loaded beside a model
 }
 
 // Download is what pull would fetch.
@@ -83,7 +84,7 @@ func NewReport(s *job.State) Report {
 		r.Advice = newAdvice(s.Advice)
 	}
 	for _, a := range s.Files {
-		r.Files = append(r.Files, File{Path: a.Path, Type: a.Type, Bytes: a.Bytes, Tensors: len(a.Outputs()), BPW: a.BitsPerWeight()})
+		r.Files = append(r.Files, File{Path: a.Path, Type: a.Type, Bytes: a.Bytes, Tensors: len(a.Outputs()), BPW: a.BitsPerWeight(), Mmproj: a.Mmproj})
 	}
 	if s.Pull != nil {
 		r.Download = &Download{Files: len(s.Pull.Files), Bytes: total(s.Pull.Files), Missing: s.Pull.Fetch}

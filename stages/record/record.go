@@ -44,7 +44,7 @@ func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 			ev.Emit(pipeline.Warning{Stage: "record", Says: "the record could not be kept: " + err.Error()})
 		}
 		ev.Emit(pipeline.Line{Stage: "record", Label: "wrote", Text: a.Path + " + " + Suffix})
-		ev.Emit(pipeline.Result{Type: "file", Data: Written{Path: a.Path, Paths: a.Paths, Type: a.Type, Bytes: a.Bytes, SHA256: a.SHA256, BPW: a.BitsPerWeight(), Receipt: a.Receipt, Run: HowToRun(s, a)}})
+		ev.Emit(pipeline.Result{Type: "file", Data: Written{Path: a.Path, Paths: a.Paths, Type: a.Type, Bytes: a.Bytes, SHA256: a.SHA256, BPW: a.BitsPerWeight(), Receipt: a.Receipt, Run: HowToRun(s, a), Mmproj: a.Mmproj}})
 	}
 	if run := HowToRun(s, s.Files[0]); run != "" {
 		ev.Emit(pipeline.Line{Stage: "record", Label: "run", Text: run})
@@ -70,6 +70,7 @@ type Written struct {
 	BPW     float64  `json:"bits_per_weight"`
 	Receipt string   `json:"receipt,omitempty"`
 	Run     string   `json:"run,omitempty"`
+	Mmproj  bool     `json:"projector,omitempty"` // it is loaded beside a model
 }
 
 // HowToRun is the llama-server line with the recommended values; empty where no setting was chosen.
@@ -80,11 +81,14 @@ func HowToRun(s *job.State, a *job.Artifact) string {
 	if s.Advice == nil {
 		return ""
 	}
-	line := s.Advice.Setting.Server(Quote(a.Path))
-	if p := s.Projector(); p != nil {
-		line += " --mmproj " + Quote(p.Path)
+	p := s.Projector()
+	if p == nil {
+		return s.Advice.Setting.Server(Quote(a.Path))
 	}
-	return line
+	if a == p {
+		a = s.Files[0]
+	}
+	return s.Advice.Setting.Server(Quote(a.Path)) + " --mmproj " + Quote(p.Path)
 }
 
 // Quote makes a path safe for a shell.

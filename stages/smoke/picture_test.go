@@ -48,37 +48,41 @@ func seeing(t *testing.T, rt *llamacpp.Runtime, checkpoint func() (fs.FS, error)
 	return s
 }
 
-// TestPicture tries the pair of the pocket model and a vision tower. Without the multimodal library the report says that no
-// picture was shown; with it (QUERN_LLAMA_LIB names a folder that has libmtmd) two pictures lead to different expectations.
+// TestPicture tries pairs of the pocket model and a tower. Without the multimodal library the report says that no picture was
+// shown; with it (QUERN_LLAMA_LIB names a folder that has libmtmd) two pictures, or two sounds, lead to different expectations.
 func TestPicture(t *testing.T) {
 	rt := llamatest.Runtime(t)
-	s := seeing(t, rt, pockettest.Vision)
-	if err := pipeline.Run(context.Background(), []pipeline.Stage[job.State]{smoke.Stage{}}, s, silent{}, pipeline.Options{}); err != nil {
-		t.Fatal(err)
-	}
-	r, ok := s.Projector().Smoke.(*smoke.Report)
-	if !ok {
-		t.Fatalf("the projector was not tried: %v", s.Projector().Smoke)
-	}
-	states := map[string]smoke.Check{}
-	for _, c := range r.Checks {
-		states[c.Name] = c
-	}
-	for _, name := range []string{"load", "towers", "shapes", "width"} {
-		if states[name].State != smoke.Passed {
-			t.Errorf("%s: %+v", name, states[name])
+	for name, checkpoint := range map[string]func() (fs.FS, error){"picture": pockettest.Vision, "sound": pockettest.Hearing} {
+		s := seeing(t, rt, checkpoint)
+		if err := pipeline.Run(context.Background(), []pipeline.Stage[job.State]{smoke.Stage{}}, s, silent{}, pipeline.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		r, ok := s.Projector().Smoke.(*smoke.Report)
+		if !ok {
+			t.Fatalf("the projector was not tried: %v", s.Projector().Smoke)
+		}
+		states := map[string]smoke.Check{}
+		for _, c := range r.Checks {
+			states[c.Name] = c
+		}
+		for _, check := range []string{"load", "towers", "shapes", "width"} {
+			if states[check].State != smoke.Passed {
+				t.Errorf("%s: %s: %+v", name, check, states[check])
+			}
+		}
+		if !rt.HasMultimodal() {
+			if c := states["picture"]; c.State != smoke.Skipped || !strings.Contains(c.Value, "no picture was shown") {
+				t.Errorf("%s: %+v", name, c)
+			}
+			continue
+		}
+		if c := states[name]; c.State != smoke.Passed || !(c.Score > 0) {
+			t.Errorf("%s: %+v", name, c)
+		} else {
+			t.Logf("count: 2 %ss: %s", name, c.Value)
 		}
 	}
-	picture := states["picture"]
-	if rt.HasMultimodal() {
-		if picture.State != smoke.Passed || !(picture.Score > 0) {
-			t.Errorf("picture: %+v", picture)
-		}
-		t.Logf("count: 2 pictures: %s", picture.Value)
-		return
+	if !rt.HasMultimodal() {
+		t.Log("the picture test was not run: the runtime has no libmtmd")
 	}
-	if picture.State != smoke.Skipped || !strings.Contains(picture.Value, "no picture was shown") {
-		t.Errorf("picture: %+v", picture)
-	}
-	t.Log("the picture test was not run: the runtime has no libmtmd")
 }
