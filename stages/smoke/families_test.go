@@ -1,0 +1,105 @@
+package smoke_test
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"quern/convert"
+	"quern/convert/arch"
+	"quern/convert/conformance"
+	"quern/quantize/build"
+	"quern/quantize/kernel"
+	"quern/stages/smoke"
+)
+
+// families are checkpoints of random weights, one for each way of computing a layer: dense, experts, soft caps and windows, state
+// spaces, linear recurrence, encoder and decoder, encoder alone, a latent, sinks, state space beside attention, fused projections.
+var families = []struct{ name, checks string }{
+	{"llama3", "load tokens logits source"},
+	{"mixtral", "load tokens logits source"},
+	{"gemma2-2b-it", "load tokens logits source"},
+	{"gemma3-1b", "load tokens logits source"},
+	{"qwen3moe", "load tokens logits source"},
+	{"mamba", "load tokens logits source"},
+	{"rwkv6", "load tokens logits source"},
+	{"t5-small", "load tokens logits"}, // it does not predict a text token by token, so there is nothing to hold against a source
+	{"bert-bge", "load tokens embedding"},
+	{"deepseek3", "load tokens logits source"},
+	{"gptoss-bf16", "load tokens logits source"},
+	{"falcon-h1", "load tokens logits source"},
+	{"phi3-mini-4k", "load tokens logits source"},
+	{"olmo2", "load tokens logits source"},
+	{"command-r", "load tokens logits source"},
+	{"nemotron-h", "load tokens logits source"},
+	{"lfm2", "load tokens logits source"},
+}
+
+// TestFamilies converts random checkpoints of many families and lets llama.cpp compute with them: every logit is a number, and what
+// Q8_0 says is what float32 says. Whether the text reads well is not asked of random weights.
+func TestFamilies(t *testing.T) {
+	tree, err := conformance.OpenBundle("../../convert/testdata/cases.tar.zst")
+	if err != nil {
+		t.Fatal(err)
+	}
+	passed := 0
+	for _, f := range families {
+		t.Run(f.name, func(t *testing.T) {
+			c, err := conformance.OpenCase(tree, "convert/"+f.name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := t.TempDir()
+			o := options(random(t, c, "q8_0", dir))
+			o.Source = random(t, c, "f32", dir)
+			r := try(t, o)
+			state := map[string]smoke.Check{}
+			for _, c := range r.Checks {
+				state[c.Name] = c
+			}
+			for name := range strings.FieldsSeq(f.checks) {
+				if c := state[name]; c.State != smoke.Passed {
+					t.Errorf("%s: %s: %s (%s)", name, c.State, c.Value, c.Limit)
+				}
+			}
+			if !t.Failed() {
+				passed++
+			}
+		})
+	}
+	t.Logf("%d of %d families at random load and compute numbers", passed, len(families))
+}
+
+// random writes the file of a case and gives its path.
+func random(t *testing.T, c *conformance.Case, typ arch.FileType, dir string) string {
+	t.Helper()
+	src, err := c.Checkpoint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := convert.Open(t.Context(), src, convert.Options{Dir: c.Dir, Pre: c.Pre, Type: typ})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	path := filepath.Join(dir, string(typ)+".gguf")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := m.Plan.WriteHeader(f); err != nil {
+		t.Fatal(err)
+	}
+	jobs := make([]build.Job, len(m.Plan.Outputs))
+	for i, o := range m.Plan.Outputs {
+		jobs[i] = build.Job{Name: o.Name, Source: m.Sources[i], To: []build.Target{{Type: o.Type, Offset: m.Plan.DataOffset + o.Offset, Copy: m.Raw[i]}}}
+	}
+	if err := build.Run(context.Background(), jobs, kernel.Go(), []io.WriterAt{f}, build.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
