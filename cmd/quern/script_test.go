@@ -84,6 +84,11 @@ func setup(e *testscript.Env) error {
 		return err
 	}
 	hub.Add("acme/pocket", src)
+	sees, err := pockettest.Vision()
+	if err != nil {
+		return err
+	}
+	hub.Add("acme/sees", sees)
 	gated := hub.Add("acme/gated", src)
 	gated.Gated, gated.Granted = true, map[string]bool{"hf_good": true}
 	hub.Add("acme/private", src).Private = true

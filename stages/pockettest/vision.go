@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"testing/fstest"
 
 	"quern/convert/conformance"
@@ -20,6 +19,14 @@ func Vision() (fs.FS, error) { return withTower("pocket-vision") }
 
 // Hearing is a checkpoint that hears.
 func Hearing() (fs.FS, error) { return withTower("pocket-hearing") }
+
+// Two files hold the weights, as multimodal checkpoints of any size have them.
+const (
+	weights    = "model.safetensors"
+	towerPart  = "model-00001-of-00002.safetensors"
+	textPart   = "model-00002-of-00002.safetensors"
+	textPrefix = "language_model."
+)
 
 // withTower puts the pocket model's files beside a recorded tower whose projector is as wide as the model.
 func withTower(recorded string) (fs.FS, error) {
@@ -47,37 +54,61 @@ func withTower(recorded string) (fs.FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	all["model-tower.safetensors"] = all["model.safetensors"]
-	return all, fs.WalkDir(text, ".", func(name string, d fs.DirEntry, err error) error {
+	all[towerPart] = all[weights]
+	delete(all, weights)
+	err = fs.WalkDir(text, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || name == "config.json" {
 			return err
 		}
 		data, err := fs.ReadFile(text, name)
-		if err == nil && strings.HasSuffix(name, ".safetensors") {
-			data, err = prefixed(data, "language_model.")
+		if name == weights {
+			name = textPart
 		}
 		all[name] = &fstest.MapFile{Data: data, Mode: 0o644}
 		return err
 	})
+	if err != nil {
+		return nil, err
+	}
+	return all, index(all)
 }
 
-// prefixed puts text before the names of a safetensors file's tensors, as multimodal checkpoints do with their text model's.
-func prefixed(file []byte, text string) ([]byte, error) {
+// index gives the text model's tensors the prefix that multimodal checkpoints have, and says which file holds what.
+func index(all fstest.MapFS) error {
+	where := map[string]string{}
+	for part, prefix := range map[string]string{towerPart: "", textPart: textPrefix} {
+		data, names, err := prefixed(all[part].Data, prefix)
+		if err != nil {
+			return fmt.Errorf("%s: %w", part, err)
+		}
+		all[part] = &fstest.MapFile{Data: data, Mode: 0o644}
+		for _, n := range names {
+			where[n] = part
+		}
+	}
+	b, err := json.Marshal(map[string]any{"metadata": map[string]any{}, "weight_map": where})
+	all[weights+".index.json"] = &fstest.MapFile{Data: b, Mode: 0o644}
+	return err
+}
+
+// prefixed puts text before the names of a safetensors file's tensors.
+func prefixed(file []byte, text string) (renamed []byte, names []string, err error) {
 	const lead = 8 // bytes of the header's length
 	if len(file) < lead || binary.LittleEndian.Uint64(file) > uint64(len(file)-lead) {
-		return nil, fmt.Errorf("%d bytes are no safetensors file", len(file))
+		return nil, nil, fmt.Errorf("%d bytes are no safetensors file", len(file))
 	}
 	data := file[lead+binary.LittleEndian.Uint64(file):]
-	var head, renamed = map[string]json.RawMessage{}, map[string]json.RawMessage{}
+	head, out := map[string]json.RawMessage{}, map[string]json.RawMessage{}
 	if err := json.Unmarshal(file[lead:len(file)-len(data)], &head); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for name, entry := range head {
 		if name != "__metadata__" {
 			name = text + name
+			names = append(names, name)
 		}
-		renamed[name] = entry
+		out[name] = entry
 	}
-	b, err := json.Marshal(renamed)
-	return slices.Concat(binary.LittleEndian.AppendUint64(nil, uint64(len(b))), b, data), err
+	b, err := json.Marshal(out)
+	return slices.Concat(binary.LittleEndian.AppendUint64(nil, uint64(len(b))), b, data), names, err
 }
