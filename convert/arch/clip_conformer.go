@@ -25,24 +25,30 @@ var conformerEnds = []string{".input_max", ".input_min", ".output_max", ".output
 
 // conformerTensors see names that begin with "conformer.".
 var conformerTensors = Rules{
-	Code("*batch_norm*", "fold mean and variance into weight and bias", foldBatchNorm),
+	batchNorms("*batch_norm*", "conformer.layers.%d.conv.batch_norm.", append(batchNormParts, "num_batches_tracked")...),
 	On("conformer.pre_encode.conv.*.bias", Unsqueeze(-1), Unsqueeze(-1)),
 	On("*conv.depthwise_conv*.weight", Squeeze(1)),
 	On("*conv.pointwise_conv*.weight", Squeeze(2)),
 }
 
-var batchNormParts = []string{"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
+var batchNormParts = []string{"weight", "bias", "running_mean", "running_var"}
 
-// foldBatchNorm waits for the five tensors of a layer's norm and makes two of them, where the last one comes.
-func foldBatchNorm(b *Build, it Item) ([]Item, error) {
-	prefix := fmt.Sprintf("conformer.layers.%d.conv.batch_norm.", it.Block)
+// batchNorms folds mean and variance of each layer's norm into weight and bias, once all parts have come.
+func batchNorms(p Pattern, prefix string, parts ...string) Rule {
+	return Code(p, "fold mean and variance into weight and bias", func(b *Build, it Item) ([]Item, error) {
+		return foldBatchNorm(b, it, fmt.Sprintf(prefix, it.Block), parts)
+	})
+}
+
+// foldBatchNorm waits for the parts of a layer's norm and makes two tensors of them, where the last one comes.
+func foldBatchNorm(b *Build, it Item, prefix string, parts []string) ([]Item, error) {
 	key := "batch norm " + prefix
 	got, _ := b.Scratch[key].(map[string]Item)
 	if got == nil {
 		got = map[string]Item{}
 		b.Scratch[key] = got
 		b.Last(func() error {
-			for _, part := range batchNormParts {
+			for _, part := range parts {
 				if _, ok := got[prefix+part]; !ok {
 					return &fault.Invalid{On: "checkpoint", Says: "no " + prefix + part}
 				}
@@ -51,7 +57,7 @@ func foldBatchNorm(b *Build, it Item) ([]Item, error) {
 		})
 	}
 	got[it.Name] = it
-	if len(got) < len(batchNormParts) {
+	if len(got) < len(parts) {
 		return nil, nil
 	}
 	in := func(part string) view.Tensor { return got[prefix+part].View }
@@ -92,7 +98,9 @@ func batchNorm(ts ...view.Tensor) (view.Tensor, error) {
 		}
 		round(a)
 		for i := range a {
-			a[i] = float32(math.Sqrt(float64(a[i])))
+			if a[i] = float32(math.Sqrt(float64(a[i]))); a[i] != a[i] {
+				a[i] = math.Float32frombits(0x7fc00000) // torch's own: the processor's has a sign
+			}
 		}
 		round(a)
 		for i := range a {
