@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 
 	"quern/convert/gguf"
@@ -132,12 +133,22 @@ type comparison struct {
 
 var compared = map[comparison]int{}
 
+// natives are the kernels of this machine; each has proven itself once.
+var natives = sync.OnceValue(func() map[string]*kernel.Native {
+	all := map[string]*kernel.Native{}
+	for _, name := range kernel.Names() {
+		k, err := kernel.New(name)
+		if err != nil {
+			panic(err)
+		}
+		all[name] = k
+	}
+	return all
+})
+
 func compare(t *testing.T, name string, typ gguf.Type, x, w values, want []byte) {
 	t.Helper()
-	k, err := kernel.New(name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	k := natives()[name]
 	got := make([]byte, len(want))
 	if err := k.Quantize(got, x.x, typ, nativeRow, w.x); err != nil {
 		t.Fatal(err)
@@ -185,4 +196,46 @@ func TestNativeWidens(t *testing.T) {
 		}
 		t.Logf("count: %s: %d values widened alike", typ, len(want))
 	}
+}
+
+// FuzzNative gives the kernels bits of any kind as weights and importance. What is not finite is taken out: quern refuses it.
+func FuzzNative(f *testing.F) {
+	theirs := llamatest.Kernels(f)
+	r := rand.New(rand.NewPCG(11, 12))
+	for i := range kernel.Types() {
+		b := make([]byte, 4*2*nativeRow)
+		for j := range b {
+			b[j] = byte(r.Uint32())
+		}
+		f.Add(b, uint8(i), i%2 == 0)
+	}
+	f.Fuzz(func(t *testing.T, data []byte, typ uint8, weighted bool) {
+		ty := kernel.Types()[int(typ)%len(kernel.Types())]
+		floats := make([]float32, len(data)/4)
+		for i := range floats {
+			v := math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:]))
+			if v-v != 0 {
+				v = 0
+			}
+			floats[i] = v
+		}
+		x := floats[:len(floats)/nativeRow*nativeRow]
+		if len(x) == 0 {
+			return
+		}
+		var w []float32
+		if weighted {
+			w = make([]float32, nativeRow)
+			for i := range w {
+				w[i] = float32(math.Abs(float64(floats[i])))
+			}
+		}
+		want := make([]byte, ty.RowBytes(int64(len(x))))
+		if err := theirs.Quantize(want, x, ty, nativeRow, w); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range kernel.Names() {
+			compare(t, name, ty, values{"fuzzed", x}, values{"fuzzed", w}, want)
+		}
+	})
 }

@@ -26,6 +26,8 @@ func (Stage) Skip(s *job.State) string {
 		return "--no-bench"
 	case s.Convert.VocabOnly:
 		return "a file without weights cannot be run"
+	case s.CannotRun != "":
+		return s.CannotRun
 	case len(s.Files) > 0 && !generates(s):
 		return "the model does not generate text"
 	}

@@ -84,23 +84,24 @@ type State struct {
 
 	kernels kernel.Quantizer // made once in a run, when first needed
 
-	Source  *source.Source // plan: what MODEL names, opened for headers
-	Pinned  *hfclient.Revision
-	Pull    *hfclient.Plan     // plan: what pull will fetch; nil for local sources
-	Remote  *hfclient.FS       // plan: the revision's files by range; nil for local sources
-	Local   *hfclient.Snapshot // pull: the files on this disk
-	Checked *convert.Model     // plan: the conversion, from headers
-	Tower   *convert.Model     // plan: the projector of the checkpoint; nil where it has none or none is wanted
-	BaseOf  *source.Source     // plan: of an adapter, its base, opened for config.json
-	Parts   []*gguf.File       // plan: the source when it is GGUF, in the order of its parts
-	Machine *machine.Machine   // plan
-	Shape   *recommend.Shape   // plan
-	Advice  *recommend.Choice  // plan; nil where nothing is recommended
-	Chosen  string             // plan: the recommended type; "" where the user named types or none could be recommended
-	Knobs   *recommend.Knobs   // plan: what tune found to be best on this machine; nil where it has not run
-	Digests map[string]string  // of the local source's files by name, taken before or beside the build
-	Files   []*Artifact        // plan: what will be written; build, smoke and bench add to them
-	Close   []func() error     // what was opened; closed by the command at the end
+	Source    *source.Source // plan: what MODEL names, opened for headers
+	CannotRun string         // plan: why files can be made but not run; empty: they can
+	Pinned    *hfclient.Revision
+	Pull      *hfclient.Plan     // plan: what pull will fetch; nil for local sources
+	Remote    *hfclient.FS       // plan: the revision's files by range; nil for local sources
+	Local     *hfclient.Snapshot // pull: the files on this disk
+	Checked   *convert.Model     // plan: the conversion, from headers
+	Tower     *convert.Model     // plan: the projector of the checkpoint; nil where it has none or none is wanted
+	BaseOf    *source.Source     // plan: of an adapter, its base, opened for config.json
+	Parts     []*gguf.File       // plan: the source when it is GGUF, in the order of its parts
+	Machine   *machine.Machine   // plan
+	Shape     *recommend.Shape   // plan
+	Advice    *recommend.Choice  // plan; nil where nothing is recommended
+	Chosen    string             // plan: the recommended type; "" where the user named types or none could be recommended
+	Knobs     *recommend.Knobs   // plan: what tune found to be best on this machine; nil where it has not run
+	Digests   map[string]string  // of the local source's files by name, taken before or beside the build
+	Files     []*Artifact        // plan: what will be written; build, smoke and bench add to them
+	Close     []func() error     // what was opened; closed by the command at the end
 }
 
 // LocalNames lists the local files that the outputs are made of; none for the Hub's, whose digests are known.

@@ -48,6 +48,8 @@ func (Stage) Skip(s *job.State) string {
 		return "an adapter has no precision of its own"
 	case s.Convert.VocabOnly:
 		return "a file without weights cannot be run"
+	case s.CannotRun != "":
+		return s.CannotRun
 	case s.Stream:
 		return "the source was streamed: nothing of it is kept to compare with"
 	case len(s.Files) > 0 && !generates(s.Files[0]):

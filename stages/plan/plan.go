@@ -4,6 +4,7 @@ package plan
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -172,13 +173,20 @@ func room(s *job.State) error {
 	return nil
 }
 
-// runtime checks that the llama.cpp libraries are there when a later stage will need them.
+// runtime checks that the llama.cpp libraries are there when a later stage needs them. Making a file does not, but for a few
+// types; where none are installed the file is made and not run, and the plan says so. A folder that was named must have them.
 func runtime(s *job.State) error {
-	needs := s.Make == job.Recommended && !(s.NoSmoke && s.NoBench)
-	if !needs && !s.NeedsLibrary() || s.Runtime == nil {
+	runs := s.Make == job.Recommended && !(s.NoSmoke && s.NoBench)
+	needs := s.NeedsLibrary()
+	if !runs && !needs || s.Runtime == nil {
 		return nil
 	}
 	_, err := s.Runtime()
+	var e *llamacpp.Error
+	if !needs && errors.As(err, &e) && e.Fault == llamacpp.Missing && e.On == "" {
+		s.CannotRun = "no llama.cpp runtime is installed"
+		return nil
+	}
 	return err
 }
 
@@ -197,6 +205,9 @@ func lines(s *job.State) []pipeline.Line {
 	}
 	add("model", "%s", modelText(s))
 	add("machine", "%s", machineText(s))
+	if s.CannotRun != "" {
+		add("runs", "not here: %s; the file is made all the same, and `quern runtime install` brings what smoke test, bench and quality need", s.CannotRun)
+	}
 	if a := s.Advice; a != nil && len(s.Files) > 0 {
 		f := s.Files[0]
 		why := a.Reasons[0][strings.Index(a.Reasons[0], ": ")+2:]

@@ -28,6 +28,8 @@ func (Stage) Skip(s *job.State) string {
 		return "there is no file of the adapter's base to try it on"
 	case s.Convert.VocabOnly:
 		return "a file without weights cannot be run"
+	case s.CannotRun != "":
+		return s.CannotRun
 	}
 	return ""
 }
