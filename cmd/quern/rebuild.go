@@ -48,7 +48,7 @@ func rebuild(ctx context.Context, c *cli.Context, o *output, path string, r *rec
 	switch s.NoTower = true; {
 	case s.Adapter:
 		s.Types = nil
-	case r.Arch == "clip": // a projector that was made beside its model
+	case r.Projector(): // a projector that was made beside its model
 		s.Make, s.Types, s.Convert.Projector = job.Converted, nil, true
 	}
 	s.NoSmoke, s.NoBench = true, true

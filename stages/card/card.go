@@ -4,6 +4,7 @@ package card
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -39,7 +40,12 @@ func Seal(dir string) (changed bool, err error) {
 		}
 		rs = append(rs, r)
 	}
-	slices.SortStableFunc(rs, func(a, b *record.Receipt) int { return int(min(max(size(b)-size(a), -1), 1)) })
+	slices.SortStableFunc(rs, func(a, b *record.Receipt) int {
+		if a.Projector() != b.Projector() { // they come after the models
+			return cmp.Compare(rank(a), rank(b))
+		}
+		return cmp.Compare(size(b), size(a))
+	})
 	files := map[string][]byte{SumsName: nil, RecordsName: nil, CardName: nil}
 	if len(rs) > 0 {
 		files[SumsName] = Sums(rs)
@@ -103,7 +109,7 @@ func records(rs []*record.Receipt) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	for _, r := range rs {
-		if r.Smoke == nil && r.Bench == nil && r.Quality == nil {
+		if r.Projector() || r.Smoke == nil && r.Bench == nil && r.Quality == nil {
 			continue
 		}
 		if err := e.Encode(r.Record()); err != nil {
@@ -114,6 +120,13 @@ func records(rs []*record.Receipt) ([]byte, error) {
 		return nil, nil
 	}
 	return b.Bytes(), nil
+}
+
+func rank(r *record.Receipt) int {
+	if r.Projector() {
+		return 1
+	}
+	return 0
 }
 
 func size(r *record.Receipt) int64 {

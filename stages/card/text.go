@@ -2,6 +2,7 @@ package card
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"path"
 	"strings"
@@ -113,12 +114,12 @@ func (p *page) add(r *record.Receipt) {
 	if r.Recipe != nil {
 		w.Type += " (mixture)"
 	}
-	p.Sample = r.Outputs[0].Name
-	setting := recommend.Setting{}
-	if r.Setting != nil {
-		setting = *r.Setting
+	if r.Projector() {
+		w.Type += " (projector)"
+		p.Sample = cmp.Or(p.Sample, r.Outputs[0].Name)
+	} else {
+		p.run(r)
 	}
-	p.Run = setting.Server(p.Sample)
 	rec := r.Record()
 	if q := rec.Quality; q != nil {
 		p.Judged = true
@@ -142,6 +143,19 @@ func (p *page) add(r *record.Receipt) {
 		}
 	}
 	p.Rows = append(p.Rows, w)
+}
+
+// run takes the file for the one whose use is shown.
+func (p *page) run(r *record.Receipt) {
+	p.Sample = r.Outputs[0].Name
+	setting := recommend.Setting{}
+	if r.Setting != nil {
+		setting = *r.Setting
+	}
+	p.Run = setting.Server(p.Sample)
+	if len(r.Beside) > 0 {
+		p.Run += " --mmproj " + r.Beside[0].Name
+	}
 }
 
 func (p *page) on(machine string) {

@@ -90,6 +90,9 @@ func (o Origin) Argument() string {
 	return source.PinnedArg(o.Repo, o.Commit, o.File)
 }
 
+// Projector tells whether the file is loaded beside a model.
+func (r *Receipt) Projector() bool { return r.Arch == "clip" }
+
 // FileDigest is a file by name, size and digest.
 type FileDigest struct {
 	Name   string `json:"name"`
@@ -120,7 +123,7 @@ func NewReceipt(s *job.State, a *job.Artifact, files []FileDigest, verified stri
 		Source: Origin{Kind: s.Source.Kind, Model: s.Model, Repo: s.Source.Repo, Commit: s.Source.Commit, File: s.Source.File, Verified: verified, Files: files},
 		Type:   a.Type, Kernel: a.Kernel, Platform: platform(), BPW: a.BitsPerWeight(), Machine: s.Machine, Smoke: a.Smoke, Bench: a.Bench, Quality: a.Quality,
 	}
-	if s.Advice != nil {
+	if s.Advice != nil && !a.Mmproj {
 		r.Setting = &s.Advice.Setting
 	}
 	if b := s.BaseOf; b != nil {
