@@ -37,6 +37,11 @@ func (Stage) Skip(s *job.State) string {
 // Plan depends on the files' digests and the runtime.
 func (Stage) Plan(_ context.Context, s *job.State) (pipeline.Step, error) {
 	step := pipeline.Step{Versions: []string{"llama.cpp " + llamacpp.Version, fmt.Sprintf("smoke %d", version)}, Says: "load, generate, look for the known failures"}
+	if s.Projector() != nil && s.Runtime != nil { // a library that comes later makes more checks possible
+		if rt, err := s.Runtime(); err == nil && rt.HasMultimodal() {
+			step.Versions = append(step.Versions, "libmtmd")
+		}
+	}
 	if s.Adapter {
 		step.Inputs = append(step.Inputs, pipeline.Input{Name: s.OnBase, Digest: stamp(s.OnBase)})
 	}
