@@ -18,6 +18,9 @@ func quantizeMXFP4(dst []byte, src []float32) {
 		var bounds [7]int32
 		for i, b := range [...]float32{0.5, 1.5, 2.5, 3.5, 5, 7, 10} {
 			bounds[i] = int32(math.Float32bits(b * d))
+			if fp4Values[i+1]*d > math.MaxFloat32 { // infinitely far from everything
+				bounds[i] = 0x7f800000
+			}
 		}
 		for i := range 16 {
 			y[1+i] = fp4(x[i], &bounds) | fp4(x[i+16], &bounds)<<4

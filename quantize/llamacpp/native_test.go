@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -209,6 +210,11 @@ func FuzzNative(f *testing.F) {
 		}
 		f.Add(b, uint8(i), i%2 == 0)
 	}
+	largest := make([]byte, 4*nativeRow)
+	for i := range nativeRow {
+		binary.LittleEndian.PutUint32(largest[4*i:], 0x7f7fffff-uint32(i)<<12)
+	}
+	f.Add(largest, uint8(slices.Index(kernel.Types(), gguf.MXFP4)), false) // levels beyond the largest float
 	f.Fuzz(func(t *testing.T, data []byte, typ uint8, weighted bool) {
 		ty := kernel.Types()[int(typ)%len(kernel.Types())]
 		floats := make([]float32, len(data)/4)
