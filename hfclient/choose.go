@@ -50,6 +50,8 @@ var sideNames = []string{
 	"additional_chat_templates/*.jinja",
 	// The modules of a sentence embedding model: pooling and dense layers.
 	"[0-9]_*/config.json", "[0-9]_Dense/model.safetensors",
+	// What makes sound of a model's codes, or codes of sound.
+	"speech_tokenizer/config.json", "speech_tokenizer/model.safetensors", "audio_tokenizer/config.json", "audio_tokenizer/model.safetensors",
 }
 
 var (
