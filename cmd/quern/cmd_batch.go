@@ -51,7 +51,7 @@ func batchCommand() *cli.Command {
 			&cli.BoolFlag{Name: "matrix", Usage: "print the entries as a CI job matrix, and do nothing else", Category: ci},
 			&cli.StringFlag{Name: "shape", Value: string(matrix.GitHub), Usage: "`CI` of the matrix: github, gitlab", Category: ci},
 			&cli.StringFlag{Name: "summary", Usage: "append a summary in Markdown to `FILE` (default GITHUB_STEP_SUMMARY where that is set)", Category: ci},
-		}, hubFlags()[1:]),
+		}, queueFlags(), hubFlags()[1:]),
 		Action: action(0, 1, batch),
 	}
 }
@@ -106,12 +106,25 @@ func runBatch(ctx context.Context, c *cli.Context, o *output, s *manifest.Set, e
 		t.Lock.Keep(models(s))
 	}
 	o.forSet()
-	rep, err := set.Run(ctx, s, entries, t, opts, o)
+	rep, err := carryOut(ctx, c, o, s, entries, t, opts)
 	o.clear()
 	if rep != nil {
 		tellBatch(c, o, rep, opts)
 	}
 	return err
+}
+
+// carryOut does the entries here, or has them done by the workers of --queue.
+func carryOut(ctx context.Context, c *cli.Context, o *output, s *manifest.Set, entries []manifest.Entry, t set.Tools, opts set.Options) (*set.Report, error) {
+	if c.String("queue") == "" {
+		return set.Run(ctx, s, entries, t, opts, o)
+	}
+	q, store, err := connect(ctx, c, "batch")
+	if err != nil {
+		return nil, err
+	}
+	defer q.Close()
+	return set.Distribute(ctx, s, entries, t, opts, q, store, quernVersion(), o)
 }
 
 func models(s *manifest.Set) []string {
@@ -226,8 +239,10 @@ func batchOptions(c *cli.Context, s *manifest.Set) (set.Options, error) {
 	if s.Budget.Memory == 0 {
 		s.Budget.Memory = o.Budget.Memory // what was demanded is a limit, what the machine has is one to go by
 	}
+	here := machine.Detect(c.Context, o.Dir)
+	o.Machine = set.MachineKey(here)
 	if o.Budget.Memory == 0 {
-		o.Budget.Memory = machine.Detect(c.Context, o.Dir).Available
+		o.Budget.Memory = here.Available
 	}
 	if n := c.Int("cores"); n > 0 {
 		o.Budget.Cores = n

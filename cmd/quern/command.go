@@ -17,7 +17,7 @@ func commands() []*cli.Command {
 		pullCommand(), convertCommand(), quantizeCommand(), imatrixCommand(), smokeCommand(), benchCommand(), tuneCommand(), qualityCommand(), cardCommand(),
 		inspectCommand(), tokenizeCommand(), verifyCommand(), recordsCommand(), machineCommand(), archsCommand(),
 		splitCommand(), mergeCommand(), editCommand(),
-		runtimeCommand(), completionCommand(), workerCommand(),
+		runtimeCommand(), queueCommand(), queueWorkerCommand(), completionCommand(), workerCommand(),
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"quern/pipeline/batch/graph"
 	"quern/pipeline/batch/lock"
 	"quern/pipeline/batch/manifest"
+	"quern/pipeline/queue"
 	kernels "quern/quantize/build"
 	"quern/quantize/imatrix"
 	"quern/quantize/llamacpp"
@@ -36,7 +37,7 @@ var exits = []struct {
 	{0, "success", func(error) bool { return false }},
 	{130, "cancelled by the user", isType[*cancelled]},
 	{2, "usage: an unknown command or option, a missing or wrong argument", func(err error) bool {
-		return isType[*usageError](err) || isType[*policy.OptionError](err) || isType[*plan.OutputError](err) || isType[*machine.UnknownMachineError](err) || isType[manifest.Errors](err) || errors.Is(err, hfclient.ErrInvalid) || refused(err, policy.Requantize, policy.NeedsImatrix, policy.NoFallback, policy.BadShape, policy.BadType)
+		return isType[*usageError](err) || isType[*policy.OptionError](err) || isType[*plan.OutputError](err) || isType[*machine.UnknownMachineError](err) || isType[manifest.Errors](err) || isType[*queue.OpenError](err) || errors.Is(err, hfclient.ErrInvalid) || refused(err, policy.Requantize, policy.NeedsImatrix, policy.NoFallback, policy.BadShape, policy.BadType)
 	}},
 	{10, "not found: a repository, revision, file or folder", anyIs(fs.ErrNotExist, hfclient.ErrNotFound)},
 	{11, "gated or not authorised: accept the licence on the model's page, or set HF_TOKEN", anyIs(hfclient.ErrGated)},
@@ -50,7 +51,7 @@ var exits = []struct {
 	}},
 	{12, "integrity: a file is damaged, or is not what was promised", func(err error) bool {
 		return isType[*fault.Invalid](err) || isType[*safetensors.FormatError](err) || isType[*gguf.FormatError](err) || errors.Is(err, hfclient.ErrIntegrity) ||
-			isType[*kernels.NotFiniteError](err) || isType[*imatrix.Error](err) || isType[*recipe.Error](err) || isType[*lock.DriftError](err) || refused(err, policy.ImatrixDiffer)
+			isType[*kernels.NotFiniteError](err) || isType[*imatrix.Error](err) || isType[*recipe.Error](err) || isType[*lock.DriftError](err) || isType[*set.DamagedError](err) || refused(err, policy.ImatrixDiffer)
 	}},
 	{17, "a gate was not met: the file works and is not good or fast enough", isType[*set.GateError]},
 	{1, "any other failure, or entries of a batch that failed for different reasons", func(error) bool { return true }},

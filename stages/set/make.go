@@ -132,7 +132,7 @@ func (m *model) open() bool {
 
 // fetches tells whether the source is needed on this disk: for a build, for a mixture, or for the file that quality is held against.
 func (m *model) fetches() bool {
-	return len(m.pulls()) > 0 && (len(m.stale()) > 0 || m.open() || m.wantsReference())
+	return len(m.pulls()) > 0 && m.run.Part != Collect && (len(m.stale()) > 0 || m.open() || m.wantsReference())
 }
 
 func (m *model) pull(ctx context.Context, _ *graph.Graph, _ int, n *graph.Node) (pipeline.State, error) {
@@ -183,7 +183,13 @@ func (m *model) recall(ctx context.Context, p *piece) (bool, error) {
 		return false, err
 	}
 	if _, why := m.ledger.Recall("fit", step); why != "" {
-		return false, nil
+		d, _, err := record.SumFile(ctx, m.recipePath(p))
+		if err != nil || m.made(m.recipePath(p)) != d {
+			return false, nil
+		}
+		if err := m.ledger.Keep("fit", step, nil); err != nil {
+			return false, err
+		}
 	}
 	_, err = fit.Read(ctx, p.state, m.recipePath(p))
 	m.label(p)
@@ -200,6 +206,9 @@ func (m *model) fit(ctx context.Context, p *piece, cores int, n *graph.Node) (pi
 	}
 	if m.run.DryRun || err != nil {
 		return pipeline.Planned, err
+	}
+	if m.run.Part == Collect {
+		return pipeline.Skipped, nil
 	}
 	if err := m.finds(ctx, p, step, cores); err != nil {
 		m.fail("fit", p.typ.String(), err)
@@ -243,7 +252,7 @@ func (q quietStages) Emit(e pipeline.Event) {
 func (m *model) builds(ctx context.Context, g *graph.Graph, cores int, n *graph.Node) (pipeline.State, error) {
 	stale := m.stale()
 	var ref *file
-	if m.wantsReference() {
+	if m.wantsReference() && m.run.Part != Collect {
 		var err error
 		if ref, err = m.reference(ctx); err != nil {
 			m.fail("build", "", err)
@@ -255,6 +264,8 @@ func (m *model) builds(ctx context.Context, g *graph.Graph, cores int, n *graph.
 	switch {
 	case len(stale) == 0 && ref == nil:
 		state = pipeline.Proven
+	case m.run.Part == Collect:
+		state = pipeline.Skipped
 	case !m.run.DryRun:
 		if err := m.pass(ctx, cores, stale, ref); err != nil {
 			m.fail("build", "", err)
@@ -321,12 +332,18 @@ func (m *model) pass(ctx context.Context, cores int, stale []*file, ref *file) e
 	return nil
 }
 
+// made is the digest of a file of the model that was made elsewhere; empty where it was not.
+func (m *model) made(path string) string { return m.run.Made[FileKey(m.Key, path)] }
+
+// FileKey names a file of a model in Made and Trials.
+func FileKey(model, path string) string { return model + "/" + filepath.Base(path) }
+
 // accept takes a file over that another machine made of the same source by the same plan.
 func (m *model) accept(f *file, step pipeline.Step) error {
 	f.art.SHA256 = nil
 	for i, path := range f.art.Paths {
-		want, ok := m.run.Made[filepath.Base(path)]
-		if !ok {
+		want := m.made(path)
+		if want == "" {
 			return errors.New("it was not made")
 		}
 		d, n, err := record.SumFile(context.Background(), path)

@@ -36,6 +36,7 @@ type model struct {
 	opened  []*job.State
 	sources int64 // bytes of the source that the budget was charged with
 	extra   int64 // bytes of the file of the source precision
+	planned bool  // of a dry run: a step would run
 }
 
 // piece is a type on a machine: what one entry asks for.
@@ -139,6 +140,12 @@ func (m *model) once(ctx context.Context, st pipeline.Stage[job.State], s *job.S
 			}
 			why = "the earlier result is not to be kept"
 		}
+		if kept := m.run.Trials[FileKey(m.Key, s.Files[0].Path)][st.Name()]; kept != nil && r.Recall(s, kept) == nil {
+			return pipeline.Proven, "another machine did it", m.ledger.Keep(st.Name(), step, kept)
+		}
+	}
+	if m.run.Part == Collect {
+		return pipeline.Skipped, "no machine did it: " + why, nil
 	}
 	if m.run.DryRun {
 		return pipeline.Planned, why, nil

@@ -15,6 +15,7 @@ import (
 	"quern/pipeline/batch/graph"
 	"quern/pipeline/batch/lock"
 	"quern/pipeline/batch/manifest"
+	"quern/quantize/machine"
 	"quern/quantize/recipe"
 	"quern/stages/job"
 	"quern/stages/plan"
@@ -233,7 +234,16 @@ func (m *model) fileAt(path string) *file {
 
 // here tells whether an entry's machine is the one at work.
 func (r *run) here(e manifest.Entry, s *job.State) bool {
-	return e.Machine == "" || r.Part == Trial
+	return e.Machine == "" || r.Part == Trial || r.Machine != "" && MachineKey(s.Machine) == r.Machine
+}
+
+// MachineKey is what a machine is for the sake of finding one: chip and memory, as a word. Two machines with one key take one
+// another's work.
+func MachineKey(m *machine.Machine) string {
+	text := fmt.Sprintf("%s %dgb", m.Chip, (m.Memory+1<<29)>>30)
+	return strings.Join(strings.FieldsFunc(strings.ToLower(text), func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9')
+	}), "-")
 }
 
 // need is what the model takes of the disk: its source, if that comes from the Hub, and all its files, whether they are there or

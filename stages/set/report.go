@@ -12,6 +12,7 @@ import (
 
 	"quern/pipeline"
 	"quern/pipeline/batch/graph"
+	"quern/stages/bench"
 	"quern/stages/plan"
 	"quern/stages/smoke"
 
@@ -34,6 +35,10 @@ type Report struct {
 	Seconds float64 `json:"seconds"`
 	// PeakDisk is what sources and outputs held at most, by their sizes.
 	PeakDisk int64 `json:"peak_disk_bytes"`
+	// Found is what was found out about every file, for another machine to take over.
+	Found Trials `json:"-"`
+	// Extra are other files that belong to the outputs: recipes of mixtures. By entry.
+	Extra map[string][]string `json:"-"`
 }
 
 // Entry is what became of a model on a machine.
@@ -71,7 +76,8 @@ type File struct {
 
 // report gathers what the models found.
 func (r *run) report(s graph.Stats) *Report {
-	rep := &Report{Entries: []Entry{}, Steps: s.Nodes, Failed: s.Failed, Blocked: s.Blocked, PeakDisk: s.PeakDisk, Seconds: s.Elapsed.Seconds()}
+	rep := &Report{Entries: []Entry{}, Steps: s.Nodes, Failed: s.Failed, Blocked: s.Blocked, PeakDisk: s.PeakDisk, Seconds: s.Elapsed.Seconds(),
+		Found: Trials{}, Extra: map[string][]string{}}
 	for _, m := range r.models {
 		for _, e := range m.entries {
 			out := Entry{Key: e.Key, Model: m.Model.Model, Machine: e.Machine, State: pipeline.Proven, Files: []File{}}
@@ -81,12 +87,19 @@ func (r *run) report(s graph.Stats) *Report {
 			for _, p := range m.pieces {
 				if p.entry.Key == e.Key && p.file != nil {
 					out.Files = append(out.Files, m.describeFile(p))
+					rep.Found[FileKey(m.Key, p.file.art.Path)] = p.file.found()
+					if p.fit != nil {
+						rep.Extra[e.Key] = append(rep.Extra[e.Key], m.recipePath(p))
+					}
 				}
 			}
 			for _, f := range out.Files {
 				if f.State == pipeline.OK || f.State == pipeline.Planned {
 					out.State = f.State
 				}
+			}
+			if m.planned && out.State == pipeline.Proven {
+				out.State = pipeline.Planned
 			}
 			m.blame(&out)
 			rep.Entries = append(rep.Entries, out)
@@ -119,6 +132,29 @@ func (m *model) describeFile(p *piece) File {
 	}
 	out.Speed = generation(a.Bench)
 	return out
+}
+
+// found are the results of a file's trials, as the ledger keeps them.
+func (f *file) found() map[string]json.RawMessage {
+	all := map[string]json.RawMessage{}
+	keep := func(stage string, v any) {
+		if b, err := json.Marshal(v); err == nil && string(b) != "null" {
+			all[stage] = b
+		}
+	}
+	if f.art.Smoke != nil {
+		keep("smoke", smoke.Stage{}.Result(f.state))
+	}
+	if f.art.Bench != nil {
+		keep("bench", bench.Stage{}.Result(f.state))
+	}
+	if f.quality != nil {
+		keep("quality", f.quality)
+	}
+	if f.receipt {
+		keep("record", true)
+	}
+	return all
 }
 
 // finite replaces what JSON cannot hold.

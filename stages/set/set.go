@@ -18,6 +18,7 @@ package set
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -48,11 +49,18 @@ type Options struct {
 	DryRun bool   // plan, and say of every other step whether it would run, and why
 	Evict  bool   // give the sources that this set fetched back when their models are finished
 	Budget graph.Budget
+	// Machine is the key of the machine at work; empty where that does not matter.
+	Machine string
 	// Made are files that were built elsewhere and lie in their model's folder: their digests by name. They are believed only
 	// if header and digest are what this machine's own plan expects.
 	Made map[string]string
-	Part Part
+	// Trials are what other machines found out about those files: by file and stage, in the form that the ledger keeps.
+	Trials Trials
+	Part   Part
 }
+
+// Trials are results of stages by the name of their file and the stage's.
+type Trials map[string]map[string]json.RawMessage
 
 // Part is what of the work is done here.
 type Part string
@@ -62,6 +70,8 @@ const (
 	All   Part = ""
 	Make  Part = "make"
 	Trial Part = "trial"
+	// Collect takes over what other machines made, and does nothing itself.
+	Collect Part = "collect"
 )
 
 // classes limit what does not gain from company: connections are shared anyway, and a build uses all cores.

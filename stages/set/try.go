@@ -149,6 +149,9 @@ func (m *model) try(ctx context.Context, st pipeline.Stage[job.State], f *file, 
 		n.Says = "its file is made anew"
 		return pipeline.Planned, nil
 	}
+	if f.why != "" {
+		return pipeline.Skipped, nil
+	}
 	f.state.Threads = cores
 	state, why, err := m.once(ctx, st, f.state)
 	if n.Says = why; err != nil {
@@ -198,6 +201,12 @@ func (m *model) unjudged(ctx context.Context, f *file) string {
 		return err.Error()
 	}
 	kept, why := m.ledger.Recall("quality", step)
+	if told := m.run.Trials[FileKey(m.Key, f.art.Path)]["quality"]; why != "" && told != nil {
+		kept, why = told, ""
+		if err := m.ledger.Keep("quality", step, told); err != nil {
+			return err.Error()
+		}
+	}
 	if why != "" {
 		return why
 	}
@@ -241,6 +250,9 @@ func (m *model) quality(ctx context.Context, _ *graph.Graph, cores int, n *graph
 	}
 	if m.run.DryRun {
 		return pipeline.Planned, nil
+	}
+	if m.run.Part == Collect {
+		return pipeline.Skipped, nil
 	}
 	if err := m.compare(ctx, todo, cores); err != nil {
 		m.fail("quality", "", err)
@@ -336,6 +348,9 @@ func (m *model) record(ctx context.Context, f *file, n *graph.Node) (pipeline.St
 		n.Says = "its file is made anew"
 		return pipeline.Planned, nil
 	}
+	if f.why != "" || m.run.Part == Make { // it was not made here, or is tried elsewhere
+		return pipeline.Skipped, nil
+	}
 	if err := m.gates(f, n); err != nil || n.Says != "" {
 		if !m.run.DryRun {
 			os.Remove(f.art.Path + record.Suffix) //nolint:errcheck // mostly there is none
@@ -351,7 +366,9 @@ func (m *model) record(ctx context.Context, f *file, n *graph.Node) (pipeline.St
 		m.fail("record", f.art.Path, err)
 		return pipeline.Failed, err
 	}
-	f.receipt = true
+	if f.receipt = state == pipeline.OK || state == pipeline.Proven; state == pipeline.Skipped {
+		os.Remove(f.art.Path + record.Suffix) //nolint:errcheck // mostly there is none
+	}
 	return state, nil
 }
 
@@ -363,7 +380,7 @@ func (m *model) gates(f *file, n *graph.Node) error {
 			return nil
 		}
 	}
-	if m.run.DryRun || m.run.Part == Make {
+	if m.run.DryRun || m.run.Part == Collect { // who tried the file has judged it
 		return nil
 	}
 	if limit := m.Gates.MaxKLD; limit > 0 {

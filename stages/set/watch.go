@@ -64,6 +64,9 @@ func (w *watch) change(c graph.Change) {
 	if c.State == pipeline.OK && c.Node.Name != "plan" {
 		m.run.ran++
 	}
+	if c.State == pipeline.Planned && c.Node != m.sealed && c.Node.Name != "pull" {
+		m.planned = true
+	}
 	if c.State == pipeline.Failed {
 		w.totals.Failed++
 		m.blamed(c.Node, c.Err)

@@ -108,6 +108,17 @@ func Open(path string, mode Mode) (*Lock, error) {
 	return l, nil
 }
 
+// Of is a lock of some sources that are pinned elsewhere: nothing may differ, and nothing is written.
+func Of(pins map[string]Pin) *Lock { return &Lock{path: Name, mode: Locked, sources: pins} }
+
+// Pin is what a model is pinned to.
+func (l *Lock) Pin(model string) (Pin, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p, ok := l.sources[model]
+	return p, ok
+}
+
 // Commit is the commit at which a model is to be read; empty where nothing is locked or it is to be resolved anew.
 func (l *Lock) Commit(model string) string {
 	l.mu.Lock()

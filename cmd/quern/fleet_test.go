@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// fleet MANIFEST OUT STAGE... has the manifest done by three worker processes over a queue server. Each time a worker begins one of the
+// stages, that stage comes off the list and the worker is killed with SIGKILL and started anew; the server is killed and started anew
+// after the second of them. Then the workers end, and the same command again must find nothing to do.
+func fleet(ts *testscript.TestScript, _ bool, args []string) {
+	f := &ships{ts: ts, quern: lookQuern(ts), stages: args[2:], killed: map[string]int{}, dir: ts.Getenv("WORK")}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	f.address = l.Addr().String()
+	ts.Check(l.Close())
+	defer f.end()
+	f.serve()
+	for i := range 3 {
+		f.sail(fmt.Sprint("w", i))
+	}
+	out, code := f.batch(args[0], args[1])
+	ts.Logf("%s", out)
+	f.mu.Lock()
+	left, kills := f.stages, f.kills
+	f.mu.Unlock()
+	if len(left) > 0 || !f.restarted {
+		ts.Fatalf("no worker was killed in %v", left)
+	}
+	if code != 1 {
+		ts.Fatalf("exit code %d, want 1: failures of different kinds", code)
+	}
+	f.leave()
+	out, _ = f.batch(args[0], args[1])
+	if !strings.Contains(out, "of which 0 ran") {
+		ts.Fatalf("the second run:\n%s", out)
+	}
+	ts.Logf("count: fleet: %d workers killed in %s, the server restarted once", kills, strings.Join(args[2:], ", "))
+}
+
+type ships struct {
+	ts      *testscript.TestScript
+	quern   string
+	dir     string
+	address string
+
+	mu        sync.Mutex
+	stages    []string // in which a worker is still to be killed
+	killed    map[string]int
+	kills     int
+	restarted bool
+	ending    bool
+	workers   map[string]*exec.Cmd
+	server    *exec.Cmd
+	wait      sync.WaitGroup
+}
+
+func lookQuern(ts *testscript.TestScript) string {
+	for dir := range strings.SplitSeq(ts.Getenv("PATH"), string(os.PathListSeparator)) {
+		if p := filepath.Join(dir, "quern"); exists(p) {
+			return p
+		}
+	}
+	ts.Fatalf("quern is not in PATH")
+	return ""
+}
+
+func (f *ships) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(f.quern, args...)
+	cmd.Dir = f.dir
+	for _, k := range []string{"HOME", "XDG_DATA_HOME", "PATH", "HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_TOKEN", "QUERN_LLAMA_LIB", "HF_HUB_DOWNLOAD_TIMEOUT"} {
+		cmd.Env = append(cmd.Env, k+"="+f.ts.Getenv(k))
+	}
+	return cmd
+}
+
+func (f *ships) serve() {
+	f.server = f.command("queue", "serve", "--listen", f.address, "--dir", filepath.Join(f.dir, "queue"))
+	f.ts.Check(f.server.Start())
+	for range 100 {
+		if c, err := net.Dial("tcp", f.address); err == nil {
+			c.Close()
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	f.ts.Fatalf("the server does not answer")
+}
+
+// sail starts a worker and watches what it says.
+func (f *ships) sail(name string) {
+	cmd := f.command("worker", "--queue", "nats://"+f.address, "--name", name, "--dir", filepath.Join(f.dir, name), "--patience", "1s", "--as", "M3 Pro 18GB", "--json")
+	out, err := cmd.StdoutPipe()
+	f.ts.Check(err)
+	log, err := os.OpenFile(filepath.Join(f.dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	f.ts.Check(err)
+	cmd.Stderr = log
+	f.ts.Check(cmd.Start())
+	f.mu.Lock()
+	if f.workers == nil {
+		f.workers = map[string]*exec.Cmd{}
+	}
+	f.workers[name] = cmd
+	f.mu.Unlock()
+	f.wait.Go(func() {
+		defer log.Close()
+		again := f.watch(cmd, io.TeeReader(out, log))
+		cmd.Wait() //nolint:errcheck // it was killed
+		if again {
+			f.sail(name)
+		}
+	})
+}
+
+// watch kills a worker when it begins the next stage of the list; an entry is hit twice at most, so that none is given up.
+func (f *ships) watch(cmd *exec.Cmd, out io.Reader) (again bool) {
+	sc := bufio.NewScanner(out)
+	sc.Buffer(nil, 16<<20)
+	for sc.Scan() {
+		var e struct{ Type, Entry, Stage, State string }
+		if json.Unmarshal(sc.Bytes(), &e) != nil || e.Type != "stage" || e.State != "" {
+			continue
+		}
+		name, _, _ := strings.Cut(e.Stage, " ")
+		f.mu.Lock()
+		if !f.ending && len(f.stages) > 0 && f.stages[0] == name && f.killed[e.Entry] < 2 {
+			f.stages = f.stages[1:]
+			f.killed[e.Entry]++
+			f.kills++
+			again = true
+			cmd.Process.Kill() //nolint:errcheck // it is there
+			if f.kills == 2 {
+				f.restarted = true
+				f.server.Process.Kill() //nolint:errcheck // as above
+				f.server.Wait()         //nolint:errcheck // as above
+				f.mu.Unlock()
+				f.serve()
+				f.mu.Lock()
+			}
+		}
+		f.mu.Unlock()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return again && !f.ending
+}
+
+func (f *ships) batch(manifest, out string) (string, int) {
+	cmd := f.command("batch", manifest, "-o", out, "--queue", "nats://"+f.address)
+	b, _ := cmd.CombinedOutput() //nolint:errcheck // the code tells
+	return string(b), cmd.ProcessState.ExitCode()
+}
+
+// leave ends the workers as Ctrl-C does.
+func (f *ships) leave() {
+	f.mu.Lock()
+	f.ending = true
+	for _, w := range f.workers {
+		w.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it may have ended
+	}
+	f.mu.Unlock()
+	f.wait.Wait()
+}
+
+func (f *ships) end() {
+	f.leave()
+	f.server.Process.Kill() //nolint:errcheck // it is there
+	f.server.Wait()         //nolint:errcheck // it was killed
+}
