@@ -202,7 +202,7 @@ func TestStores(t *testing.T) {
 			t.Fatal(name, err)
 		}
 		to := filepath.Join(t.TempDir(), "sub", "a.gguf")
-		if err := s.Get(ctx, "task/a.gguf", to); err != nil {
+		if err := s.Fetch(ctx, "task/a.gguf", to); err != nil {
 			t.Fatal(name, err)
 		}
 		if got, err := os.ReadFile(to); err != nil || string(got) != string(data) {
@@ -213,7 +213,7 @@ func TestStores(t *testing.T) {
 				t.Error(name, err)
 			}
 		}
-		if s.Get(ctx, "task/a.gguf", to+"2") == nil {
+		if s.Fetch(ctx, "task/a.gguf", to+"2") == nil {
 			t.Errorf("%s: a deleted file was found", name)
 		}
 		if entries, err := os.ReadDir(filepath.Dir(to)); err != nil || len(entries) != 1 {

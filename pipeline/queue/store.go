@@ -16,8 +16,8 @@ import (
 // Store carries files from those who make them to those who asked. Names are task/file.
 type Store interface {
 	Put(ctx context.Context, name, path string) error
-	// Get writes the file under its path when it is whole.
-	Get(ctx context.Context, name, path string) error
+	// Fetch writes the file under its path when it is whole.
+	Fetch(ctx context.Context, name, path string) error
 	Delete(ctx context.Context, name string) error
 }
 
@@ -39,8 +39,8 @@ func (o objects) Put(ctx context.Context, name, path string) error {
 	})
 }
 
-// Get fetches a file; its digest is verified before it has its name.
-func (o objects) Get(ctx context.Context, name, path string) error {
+// Fetch brings a file; its digest is verified before it has its name.
+func (o objects) Fetch(ctx context.Context, name, path string) error {
 	return o.q.again(ctx, "fetch "+name, func(context.Context) error {
 		r, err := o.q.files.Get(ctx, name)
 		if err != nil {
@@ -96,8 +96,8 @@ func (d Folder) Put(_ context.Context, name, path string) error {
 	return carry(path, to)
 }
 
-// Get links or copies the file to its path.
-func (d Folder) Get(_ context.Context, name, path string) error {
+// Fetch links or copies the file to its path.
+func (d Folder) Fetch(_ context.Context, name, path string) error {
 	from, err := d.path(name)
 	if err != nil {
 		return err

@@ -145,7 +145,7 @@ func (c Carried) fetch(ctx context.Context, store queue.Store, dir string) error
 	if d, _, err := record.SumFile(ctx, path); err == nil && d == c.Digest {
 		return nil
 	}
-	if err := store.Get(ctx, c.Object, path); err != nil {
+	if err := store.Fetch(ctx, c.Object, path); err != nil {
 		return err
 	}
 	d, _, err := record.SumFile(ctx, path)

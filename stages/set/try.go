@@ -152,6 +152,14 @@ func (m *model) try(ctx context.Context, st pipeline.Stage[job.State], f *file, 
 	if f.why != "" {
 		return pipeline.Skipped, nil
 	}
+	if f.state.CannotRun != "" && st.Name() == "smoke" && m.Gates.Smoke == manifest.SmokeRequired {
+		_, err := f.state.Runtime() // a gate is not passed by what cannot be tried
+		if err == nil {
+			err = errors.New(f.state.CannotRun)
+		}
+		m.fail("smoke", f.art.Path, err)
+		return pipeline.Failed, err
+	}
 	f.state.Threads = cores
 	state, why, err := m.once(ctx, st, f.state)
 	if n.Says = why; err != nil {
