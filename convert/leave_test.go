@@ -110,6 +110,7 @@ func TestFamiliesRefuse(t *testing.T) {
 		{"nomic-bert", `"n_positions": 8192`, `"n_positions": 4096`, "n_positions"},
 		{"phi3-mini-128k-su", `"short_factor": [`, `"short_factor": [1.0,`, "9 factors for 16"},
 		{"phi3-mini-128k-su", `"type": "longrope"`, `"type": "other", "rope_type": "other"`, "long_factor with the type"},
+		{"mt5", `"num_decoder_layers": 2`, `"num_decoder_layers": 3`, "no tensor of decoder layer 2"},
 		{"apertus", `"num_hidden_layers": 3`, `"num_hidden_layers": 4`, "for 4 layers"},
 	} {
 		m, err := bent(t, c.name, replace(t, c.old, c.new))

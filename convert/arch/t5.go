@@ -8,8 +8,10 @@ package arch
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
+	"quern/convert/fault"
 	"quern/convert/view"
 	"quern/convert/vocab"
 )
@@ -72,6 +74,10 @@ func idleLayers(b *Build, it Item) ([]Item, error) {
 		return []Item{it}, err
 	}
 	if b.Scratch["idle"] == nil {
+		last := fmt.Sprintf("decoder.block.%d.", b.Blocks-1)
+		if !slices.ContainsFunc(b.SourceNames(), func(n string) bool { return strings.HasPrefix(n, last) }) {
+			return nil, &fault.Invalid{On: "checkpoint", Says: fmt.Sprintf("no tensor of decoder layer %d, the configuration has %d such layers", b.Blocks-1, b.Blocks)}
+		}
 		b.Scratch["idle"] = true
 		b.Warn("the decoder has %d layers, the encoder %d: it gets %d more, of zeros, which change nothing", b.Blocks, own, b.Blocks-own)
 	}
