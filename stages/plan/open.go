@@ -39,7 +39,7 @@ func Open(ctx context.Context, s *job.State) error {
 		if names := publishedNames(s.Source.FS); len(names) > 0 && s.Make == job.Recommended {
 			return rankPublished(ctx, s, names)
 		}
-		if onlyConfig(s.Source.FS) {
+		if onlyConfig(s.Source.FS) && !s.Convert.VocabOnly {
 			f, err := sketch(s.Source.FS)
 			if f != nil {
 				s.Parts = []*gguf.File{f}
