@@ -86,7 +86,7 @@ cover: ## how much of convert/... its tests run, by package, and the lines of ea
 	@wc -l convert/arch/*.go | grep -v _test.go | sort -n
 
 bench: build runtime ## benchmarks, with ratios against llama.cpp's own tools where they are on the machine
-	$(GO) test -run '^$$' -bench . -benchmem ./convert/... ./quantize/... ./hfclient/...
+	$(GO) test -run '^$$' -bench . -benchmem ./convert/... ./quantize/... ./hfclient/... ./cmd/quern
 
 dist: ## release archives with the llama.cpp libraries beside the binary
 	@for p in darwin/arm64 linux/amd64 linux/arm64; do \

@@ -210,6 +210,20 @@ func (m *model) fit(ctx context.Context, p *piece, cores int, n *graph.Node) (pi
 	if m.run.Part == Collect {
 		return pipeline.Skipped, nil
 	}
+	if n.Says == "" { // another entry's mixture
+		found, err := m.recall(ctx, p)
+		if found && err == nil {
+			err = m.describe(ctx, p)
+		}
+		if err != nil {
+			m.fail("fit", p.typ.String(), err)
+			return pipeline.Failed, err
+		}
+		if found {
+			n.Says = unchanged
+			return pipeline.Proven, nil
+		}
+	}
 	if err := m.finds(ctx, p, step, cores); err != nil {
 		m.fail("fit", p.typ.String(), err)
 		return pipeline.Failed, err
@@ -273,7 +287,7 @@ func (m *model) builds(ctx context.Context, g *graph.Graph, cores int, n *graph.
 		}
 		state = pipeline.OK
 	}
-	g.Add(m.tryNodes()...)
+	g.Add(n, m.tryNodes()...)
 	return state, nil
 }
 

@@ -32,7 +32,7 @@ func (m *model) planNode() *graph.Node {
 			return pipeline.Failed, err
 		}
 		n.Says = m.note
-		g.Add(m.makeNodes()...)
+		g.Add(n, m.makeNodes()...)
 		return pipeline.OK, nil
 	})
 	n.Class = "plan"
@@ -192,6 +192,9 @@ func (m *model) planPiece(ctx context.Context, p *piece) error {
 	}
 	s.Args = append(append([]string{}, s.Args...), word...)
 	if p.fit != nil {
+		s.Args[0] = "quantize" // which has the option
+	}
+	if p.fit != nil {
 		found, err := m.recall(ctx, p)
 		if !found || err != nil {
 			return err
@@ -260,8 +263,10 @@ func (m *model) need() int64 {
 	for _, f := range m.files {
 		n += f.art.Bytes
 	}
+	counted := map[string]bool{}
 	for _, p := range m.pieces {
-		if p.fit != nil && p.file == nil {
+		if p.fit != nil && p.file == nil && !counted[p.typ.Fit] {
+			counted[p.typ.Fit] = true // several machines share a mixture
 			n += p.fit.Bytes
 		}
 	}

@@ -181,8 +181,13 @@ func Run(ctx context.Context, b Budget, models []*Model, nodes []*Node, on func(
 	return s, ctx.Err()
 }
 
-// Add puts nodes into the graph while it runs.
-func (g *Graph) Add(nodes ...*Node) { g.do(func() { g.add(nodes) }) }
+// Add puts nodes into the graph while the node from runs; they start when it has ended.
+func (g *Graph) Add(from *Node, nodes ...*Node) {
+	for _, n := range nodes {
+		n.Behind = append(n.Behind[:len(n.Behind):len(n.Behind)], from)
+	}
+	g.do(func() { g.add(nodes) })
+}
 
 // Release gives back disk that a model holds.
 func (g *Graph) Release(m *Model, bytes int64) {

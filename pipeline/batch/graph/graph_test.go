@@ -159,7 +159,7 @@ func TestRandom(t *testing.T) {
 					n.Run = failing
 				} else if r.IntN(5) == 0 {
 					n.Run = func(_ context.Context, g *Graph, _ int) (pipeline.State, error) {
-						g.Add(node(m, n.Name+"+", Need{Least: 1, Most: 1}))
+						g.Add(n, node(m, n.Name+"+", Need{Least: 1, Most: 1}))
 						return pipeline.OK, nil
 					}
 				}
