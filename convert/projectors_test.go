@@ -8,7 +8,6 @@ import (
 
 	"quern/convert"
 	"quern/convert/arch"
-	"quern/convert/config"
 	"quern/convert/conformance"
 )
 
@@ -78,12 +77,8 @@ func projectorCases(t *testing.T) map[string]bool {
 			if err != nil {
 				t.Fatal(err)
 			}
-			cfg, err := config.Load(src, c.Dir)
-			if err != nil {
-				continue // Mistral's own format and the like have no class name
-			}
-			if hf, err := cfg.ProjectorArchitecture(); err == nil {
-				shown[hf] = true
+			if name, _, ok := entry(t.Context(), src, c.Dir, true); ok {
+				shown[name] = true
 			}
 			break
 		}

@@ -71,6 +71,48 @@ func archived(pickle string, n int, change func(*zip.FileHeader)) []byte {
 	return b.Bytes()
 }
 
+// again is an archive that lists an entry twice, of which another reader might take the other.
+func again(name string) []byte {
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for _, e := range [][2]string{{"m/data.pkl", dictTop + text("w") + rebuilt(4, 0, numbers(4), numbers(1)) + setEnd}, {"m/data/0", string(make([]byte, 16))}, {name, "other"}} {
+		w, err := z.CreateHeader(&zip.FileHeader{Name: e[0], Method: zip.Store})
+		if err == nil {
+			_, err = w.Write([]byte(e[1]))
+		}
+		if err != nil {
+			panic(err) // a bytes.Buffer does not fail
+		}
+	}
+	if err := z.Close(); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
+}
+
+// lying is an archive whose directory claims another size for the storage.
+func lying(n uint64) []byte {
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for name, data := range map[string][]byte{"m/data.pkl": []byte(dictTop + text("w") + rebuilt(int64(n)/4, 0, numbers(int64(n)/4), numbers(1)) + setEnd), "m/data/0": make([]byte, 16)} {
+		h := &zip.FileHeader{Name: name, Method: zip.Store, UncompressedSize64: uint64(len(data)), CompressedSize64: uint64(len(data))}
+		if name == "m/data/0" {
+			h.UncompressedSize64, h.CompressedSize64 = n, n
+		}
+		w, err := z.CreateRaw(h)
+		if err == nil {
+			_, err = w.Write(data)
+		}
+		if err != nil {
+			panic(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
+}
+
 // one is a file with one tensor.
 func one(tensor string, n int) []byte { return archived(dictTop+text("w")+tensor+setEnd, n, nil) }
 
@@ -118,6 +160,9 @@ var hostile = map[string]struct {
 	"stride beyond":     {one(rebuilt(4, 0, numbers(2, 2), numbers(3, 1)), 16), "lies outside"},
 	"stride overflow":   {one(rebuilt(4, 0, numbers(3, 1), numbers(1<<62, 1)), 16), "beyond 2^63"},
 	"shape overflow":    {one(rebuilt(4, 0, numbers(1<<40, 1<<40), numbers(0, 0)), 16), "more than 2^59"},
+	"expanded":          {one(rebuilt(4, 0, numbers(1<<40), numbers(0)), 16), "lie over one another"},
+	"overlapping rows":  {one(rebuilt(4, 0, numbers(3, 2), numbers(1, 1)), 16), "lie over one another"},
+	"bomb of rows":      {one(rebuilt(1<<20, 0, numbers(1<<19, 1<<19), numbers(1, 1)), 1<<22), "lie over one another"},
 	"offset negative":   {one(rebuilt(4, -1, numbers(1), numbers(1)), 16), "natural numbers"},
 	"shape negative":    {one(rebuilt(4, 0, numbers(-1), numbers(1)), 16), "natural numbers"},
 	"stride negative":   {one(rebuilt(4, 3, numbers(2), numbers(-1)), 16), "natural numbers"},
@@ -135,6 +180,9 @@ var hostile = map[string]struct {
 	"name twice":        {archived(dictTop+text("w")+rebuilt(4, 0, numbers(4), numbers(1))+text("w")+rebuilt(4, 0, numbers(4), numbers(1))+setEnd, 16, nil), `"w" twice`},
 	"key a number":      {archived(dictTop+"K\x01N"+setEnd, 0, nil), "an integer, not a text"},
 	// Archives.
+	"names twice":     {again("m/data.pkl"), "twice"},
+	"storage twice":   {again("m/data/0"), "twice"},
+	"size lies":       {lying(1 << 40), "ZIP"},
 	"compressed":      {archived(dictTop+setEnd, 0, func(h *zip.FileHeader) { h.Method = zip.Deflate }), "is compressed"},
 	"big-endian":      {bytes.ReplaceAll(archived(dictTop+setEnd, 0, nil), []byte("little"), []byte("big!!!")), "its byte order"},
 	"no pickle":       {bytes.ReplaceAll(archived(dictTop+setEnd, 0, nil), []byte("data.pkl"), []byte("data.xyz")), `has no "/data.pkl"`},
@@ -167,6 +215,7 @@ func TestHostileFiles(t *testing.T) {
 			t.Errorf("%s: %.300v, want %q", name, err, c.want)
 		}
 	}
+	t.Logf("%d refused hostile PyTorch files, nothing executed", len(hostile))
 }
 
 // The builders of the hostile files make sound files too.

@@ -3,8 +3,10 @@ package pickle
 // What torch puts into a pickle to rebuild a tensor (torch/_utils.py, torch/serialization.py, torch/_weights_only_unpickler.py).
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 
 	"quern/convert/safetensors"
 )
@@ -248,6 +250,9 @@ func naturals(v any) ([]int64, bool) {
 	return out, true
 }
 
+// maxRepeated bounds tensors whose elements stand for others too: masks and positions of models have some thousands.
+const maxRepeated = 1 << 20
+
 // check tells what of the tensor lies outside of its storage, and nothing when all is inside.
 func (t *tensor) check() string {
 	elements := int64(1)
@@ -281,5 +286,31 @@ func (t *tensor) check() string {
 	if last >= has {
 		return fmt.Sprintf("shape %v with strides %v at offset %d, whose last element %d lies outside of a storage of %d", t.shape, t.strides, t.offset, last, has)
 	}
+	if t.overlaps(elements) {
+		return fmt.Sprintf("shape %v with strides %v, whose elements lie over one another", t.shape, t.strides)
+	}
 	return ""
+}
+
+// overlaps tells whether two elements may share a place: a few bytes could then claim to be any number of them. From the smallest
+// stride on, each must step over all that the ones before it reach. Torch writes small tensors that repeat a value along a dimension.
+func (t *tensor) overlaps(elements int64) bool {
+	order := make([]int, 0, len(t.shape))
+	for i, n := range t.shape {
+		if n > 1 && t.strides[i] == 0 && elements <= maxRepeated {
+			continue
+		}
+		if n > 1 {
+			order = append(order, i)
+		}
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(t.strides[a], t.strides[b]) })
+	reach := int64(0)
+	for _, i := range order {
+		if t.strides[i] <= reach {
+			return true
+		}
+		reach += t.strides[i] * (t.shape[i] - 1)
+	}
+	return false
 }
