@@ -53,7 +53,7 @@ arm64: ## the kernels' tests as an arm64 program, where qemu can run it
 	  GOOS=linux GOARCH=arm64 $(GO) test -c -o bin/kernel.arm64.test ./quantize/kernel && cd quantize/kernel && $$qemu ../../bin/kernel.arm64.test -test.v > ../../bin/arm64.log 2>&1; status=$$?; grep -oE 'count: .*|^FAIL.*|^ +[a-z_]+_test.go:[0-9]+: .*' ../../bin/arm64.log; exit $$status
 
 race: ## the race detector (it needs cgo) on the packages that run in parallel
-	CGO_ENABLED=1 $(GO) test -race -short ./pipeline/... ./hfclient/... ./quantize/build/... ./convert/view/...
+	CGO_ENABLED=1 $(GO) test -race -short ./pipeline ./pipeline/batch/... ./hfclient/... ./quantize/build/... ./convert/view/...
 
 lint: ## gofmt, go vet, staticcheck, go mod tidy
 	@test -z "$$(gofmt -l cmd pipeline stages hfclient convert quantize)" || { gofmt -l cmd pipeline stages hfclient convert quantize; echo "run gofmt -w"; exit 1; }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -19,6 +20,14 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v4"
 )
+
+// count logs a figure where `make test` finds it.
+func count(ts *testscript.TestScript, format string, a ...any) {
+	ts.Value(testKey{}).(testscript.T).Log("count: " + fmt.Sprintf(format, a...))
+}
+
+// testKey is where a script's test is kept.
+type testKey struct{}
 
 // models DIR NAME... writes checkpoints of the conformance cases, of a few hundred kilobytes each, into folders below DIR.
 func writeModels(ts *testscript.TestScript, _ bool, args []string) {
@@ -53,7 +62,7 @@ func runEntries(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Fatalf("%s has no runner", j.Key)
 		}
 	}
-	ts.Logf("count: matrix: %d entries driven by their matrix", len(m.Include))
+	count(ts, "matrix: %d entries driven by their matrix", len(m.Include))
 }
 
 // sums DIR... demands that the folders have the same models with the same SHA256SUMS, and at least one.
@@ -71,7 +80,7 @@ func compareSums(ts *testscript.TestScript, _ bool, args []string) {
 	if n := strings.Count(want, "gguf"); n == 0 {
 		ts.Fatalf("no files in %s", args[0])
 	} else {
-		ts.Logf("count: sums: %d files the same in %s", n, strings.Join(args, ", "))
+		count(ts, "sums: %d files the same in %s", n, strings.Join(args, ", "))
 	}
 	for _, d := range args[1:] {
 		if got := read(d); got != want {

@@ -19,7 +19,7 @@ import (
 
 // fleet MANIFEST OUT STAGE... has the manifest done by three worker processes over a queue server. Each time a worker begins one of the
 // stages, that stage comes off the list and the worker is killed with SIGKILL and started anew; the server is killed and started anew
-// after the second of them. Then the workers end, and the same command again must find nothing to do.
+// after the second of them, and so is the batch that asked, soon after it did. Then the workers end, and the same command again must find nothing to do.
 func fleet(ts *testscript.TestScript, _ bool, args []string) {
 	f := &ships{ts: ts, quern: lookQuern(ts), stages: args[2:], killed: map[string]int{}, dir: ts.Getenv("WORK")}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -31,6 +31,11 @@ func fleet(ts *testscript.TestScript, _ bool, args []string) {
 	for i := range 3 {
 		f.sail(fmt.Sprint("w", i))
 	}
+	early := f.command("batch", args[0], "-o", args[1], "--queue", "nats://"+f.address)
+	ts.Check(early.Start()) // who asked is killed too, and asks again
+	time.Sleep(700 * time.Millisecond)
+	early.Process.Kill() //nolint:errcheck // it has just been started
+	early.Wait()         //nolint:errcheck // it was killed
 	out, code := f.batch(args[0], args[1])
 	ts.Logf("%s", out)
 	f.mu.Lock()
@@ -47,7 +52,7 @@ func fleet(ts *testscript.TestScript, _ bool, args []string) {
 	if !strings.Contains(out, "of which 0 ran") {
 		ts.Fatalf("the second run:\n%s", out)
 	}
-	ts.Logf("count: fleet: %d workers killed in %s, the server restarted once", kills, strings.Join(args[2:], ", "))
+	count(ts, "fleet: %d workers killed in %s, the server and the one who asked killed once", kills, strings.Join(args[2:], ", "))
 }
 
 type ships struct {

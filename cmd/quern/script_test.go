@@ -98,7 +98,7 @@ func setup(e *testscript.Env) error {
 	hub.Add("acme/new-name", src)
 	hub.Rename("acme/old-name", "acme/new-name")
 	hub.Add("acme/huge", src).Lie("model.safetensors", 1<<44, strings.Repeat("ab", 32))
-	e.Values[hubKey{}] = hub
+	e.Values[hubKey{}], e.Values[testKey{}] = hub, e.T()
 	e.Vars = append(e.Vars, hub.Env(home)...)
 	return nil
 }

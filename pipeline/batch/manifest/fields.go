@@ -19,6 +19,7 @@ func (r *reader) top(n *yaml.Node) {
 	r.defaults = Model{Gates: Gates{Smoke: SmokeRequired}, Options: map[string]Option{}, Measure: []string{Speed}}
 	var models, defaults *yaml.Node
 	r.fields(n, "a manifest",
+		field{"$schema", func(*yaml.Node) {}}, // for editors of JSON
 		field{"version", r.version},
 		field{"output", func(v *yaml.Node) { r.text(v, "output", func(s string) { r.set.Output = s }) }},
 		field{"budget", r.budget},
