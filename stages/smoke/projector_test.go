@@ -67,7 +67,7 @@ func projectorOf(t *testing.T, c *conformance.Case) *gguf.Plan {
 }
 
 // defaults are the cases whose towers are narrower than the width that their class takes for granted.
-var defaults = []string{"mmproj-smolvlm-256m", "mmproj-step3-vl", "mmproj-step3.7"}
+var defaults = []string{"mmproj-smolvlm-256m", "mmproj-step3-vl", "mmproj-step3.7", "mmproj-nemotron-nano-vl", "mmproj-nemotron-radio"}
 
 // described tells what is the case's own doing: some describe fewer layers than their configuration counts.
 func described(name string, c Check) bool {
