@@ -9,6 +9,8 @@ import (
 
 	"quern/convert/fault"
 	"quern/convert/safetensors"
+
+	"github.com/x448/float16"
 )
 
 // apply yields fn of the rows of several tensors of one shape, computed in float32.
@@ -117,8 +119,11 @@ func Divide(t Tensor, s float32) (Tensor, error) {
 	})
 }
 
-// AddScalar adds s in float32.
+// AddScalar adds s in float32. To halves it adds s as a half, as torch does (but multiplies and divides halves by s as a float32).
 func AddScalar(t Tensor, s float32) (Tensor, error) {
+	if t.DType == safetensors.F16 {
+		s = float16.Fromfloat32(s).Float32()
+	}
 	return Map(t, func(v []float32) {
 		for i := range v {
 			v[i] += s
