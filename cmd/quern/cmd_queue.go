@@ -137,6 +137,7 @@ func queueWorkerCommand() *cli.Command {
 		&cli.StringFlag{Name: "name", Usage: "`NAME` among the workers (default: host and process)"},
 		&cli.StringFlag{Name: "as", Usage: "take the work of the machine that `TEXT` describes (default: of the one that this is)"},
 		&cli.DurationFlag{Name: "patience", Value: 30 * time.Second, Usage: "`TIME` without a word after which a worker's task goes to another; the same for all workers"},
+		&cli.Uint64Flag{Name: "tries", Value: 5, Usage: "`N` workers that may die of a task before it is given up"},
 		&cli.DurationFlag{Name: "idle", Usage: "end when there was nothing to do for `TIME`"},
 		&cli.IntFlag{Name: "cores", Usage: "`N` cores that work"},
 	}
@@ -177,7 +178,7 @@ func work(ctx context.Context, c *cli.Context, o *output) error {
 	defer q.Close()
 	o.forSet()
 	o.Emit(pipeline.Line{Stage: "worker", Label: "worker", Text: fmt.Sprintf("%s on %s waits for work", w.Name, w.Says)})
-	return q.Work(ctx, queue.WorkOptions{Worker: w, Patience: c.Duration("patience"), Idle: c.Duration("idle"), On: func(t queue.Task, r *queue.Result, err error) {
+	return q.Work(ctx, queue.WorkOptions{Worker: w, Patience: c.Duration("patience"), Idle: c.Duration("idle"), Tries: c.Uint64("tries"), On: func(t queue.Task, r *queue.Result, err error) {
 		tellTask(o, t, r, err)
 		if r != nil && err == nil {
 			os.RemoveAll(filepath.Join(dir, t.ID[:min(16, len(t.ID))])) //nolint:errcheck // what was made is in the store

@@ -21,7 +21,7 @@ import (
 // stages, that stage comes off the list and the worker is killed with SIGKILL and started anew; the server is killed and started anew
 // after the second of them, and so is the batch that asked, soon after it did. Then the workers end, and the same command again must find nothing to do.
 func fleet(ts *testscript.TestScript, _ bool, args []string) {
-	f := &ships{ts: ts, quern: lookQuern(ts), stages: args[2:], killed: map[string]int{}, dir: ts.Getenv("WORK")}
+	f := &ships{ts: ts, quern: lookQuern(ts), stages: args[2:], dir: ts.Getenv("WORK")}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	ts.Check(err)
 	f.address = l.Addr().String()
@@ -63,7 +63,6 @@ type ships struct {
 
 	mu        sync.Mutex
 	stages    []string // in which a worker is still to be killed
-	killed    map[string]int
 	kills     int
 	restarted bool
 	ending    bool
@@ -106,7 +105,7 @@ func (f *ships) serve() {
 
 // sail starts a worker and watches what it says.
 func (f *ships) sail(name string) {
-	cmd := f.command("worker", "--queue", "nats://"+f.address, "--name", name, "--dir", filepath.Join(f.dir, name), "--patience", "1s", "--as", "M3 Pro 18GB", "--json")
+	cmd := f.command("worker", "--queue", "nats://"+f.address, "--name", name, "--dir", filepath.Join(f.dir, name), "--patience", "1s", "--tries", "20", "--as", "M3 Pro 18GB", "--json")
 	out, err := cmd.StdoutPipe()
 	f.ts.Check(err)
 	log, err := os.OpenFile(filepath.Join(f.dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -129,7 +128,7 @@ func (f *ships) sail(name string) {
 	})
 }
 
-// watch kills a worker when it begins the next stage of the list; an entry is hit twice at most, so that none is given up.
+// watch kills a worker when it begins the next stage of the list.
 func (f *ships) watch(cmd *exec.Cmd, out io.Reader) (again bool) {
 	sc := bufio.NewScanner(out)
 	sc.Buffer(nil, 16<<20)
@@ -140,9 +139,8 @@ func (f *ships) watch(cmd *exec.Cmd, out io.Reader) (again bool) {
 		}
 		name, _, _ := strings.Cut(e.Stage, " ")
 		f.mu.Lock()
-		if !f.ending && len(f.stages) > 0 && f.stages[0] == name && f.killed[e.Entry] < 2 {
+		if !f.ending && len(f.stages) > 0 && f.stages[0] == name {
 			f.stages = f.stages[1:]
-			f.killed[e.Entry]++
 			f.kills++
 			again = true
 			cmd.Process.Kill() //nolint:errcheck // it is there

@@ -92,9 +92,6 @@ func TestWork(t *testing.T) {
 				die()
 				return nil, ctx.Err()
 			}
-			if task.ID == "t05" {
-				time.Sleep(time.Second) // longer than patience: it says that it lives
-			}
 			mu.Lock()
 			defer mu.Unlock()
 			done[task.ID]++
@@ -123,14 +120,50 @@ func TestWork(t *testing.T) {
 			t.Fatalf("%s: %+v, %v", id, r, err)
 		}
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	for id, n := range done {
-		if n != 1 {
-			t.Errorf("%s was done %d times", id, n)
+	for _, id := range ids { // a worker that was thought dead comes late: what is there stands
+		before, err := q.Result(ctx, id)
+		if err != nil || q.report(ctx, &Result{ID: id, Fault: "late"}) != nil {
+			t.Fatal(err)
+		}
+		if after, err := q.Result(ctx, id); err != nil || string(after.Body) != string(before.Body) || after.Fault != "" {
+			t.Errorf("%s: %+v became %+v, %v", id, before, after, err)
 		}
 	}
-	t.Logf("count: queue: %d tasks, 2 workers died, the server restarted, %d done once", len(ids), len(done))
+	mu.Lock()
+	defer mu.Unlock()
+	if len(done) != len(ids) {
+		t.Errorf("done: %v", done)
+	}
+	t.Logf("count: queue: %d tasks, 2 workers died, the server restarted, each has one result", len(ids))
+}
+
+// A task that takes longer than patience stays with its worker, who says that it lives.
+func TestPatience(t *testing.T) {
+	url, _ := serve(t, Serve{Listen: "127.0.0.1:0", Dir: t.TempDir()})
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	var mu sync.Mutex
+	begun := 0
+	for i := range 2 {
+		c := connect(t, Options{URL: url})
+		go c.Work(ctx, WorkOptions{Worker: Worker{Name: fmt.Sprint("w", i)}, Patience: time.Second}, func(context.Context, Task) (json.RawMessage, error) { //nolint:errcheck // it ends by its context
+			mu.Lock()
+			begun++
+			mu.Unlock()
+			time.Sleep(1600 * time.Millisecond)
+			return json.RawMessage(`1`), nil
+		})
+	}
+	q := connect(t, Options{URL: url})
+	if err := q.Submit(ctx, Task{ID: "slow", Name: "slow", Body: json.RawMessage(`1`)}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := q.Await(ctx, "slow")
+	mu.Lock()
+	defer mu.Unlock()
+	if err != nil || r.Tries != 1 || begun != 1 {
+		t.Errorf("%+v, %v, begun %d times", r, err, begun)
+	}
 }
 
 // A task that no worker survives is given up; a result that was forgotten is made again.
