@@ -52,6 +52,9 @@ func (s *Set) compressed(q config.Object, original string) error {
 		if strategy != "group" || typed && kind != "int" || !hasBits || !hasSize {
 			return refuse("%s of type %s, %v bits in groups of %v", strategy, kind, weights["num_bits"], weights["group_size"])
 		}
+		if slices.ContainsFunc(s.Names(), func(n string) bool { return strings.HasSuffix(n, ".weight_g_idx") }) {
+			return refuse("groups in the order of activations (actorder) are not read")
+		}
 		return s.packed(bits, size)
 	}
 	return refuse("this format is not read")

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io/fs"
+	"path"
+	"strings"
 
 	"quern/pipeline"
 	"quern/stages/job"
@@ -40,21 +42,33 @@ func inputs(s *job.State) ([]pipeline.Input, error) {
 		}
 		return in, nil
 	}
-	entries, err := fs.ReadDir(s.Source.FS, ".")
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range entries {
-		if e.IsDir() {
-			continue
-		}
-		d, err := stat(s.Source.FS, e.Name())
+	names, err := files(s.Source.FS)
+	for _, name := range names {
+		d, err := stat(s.Source.FS, name)
 		if err != nil {
 			return nil, err
 		}
-		in = append(in, pipeline.Input{Name: e.Name(), Digest: d})
+		in = append(in, pipeline.Input{Name: name, Digest: d})
 	}
-	return in, nil
+	return in, err
+}
+
+// files are those of a folder and of the folders in it, where modules of some models stand: hidden ones and deeper ones do not count.
+func files(src fs.FS) ([]string, error) {
+	var out []string
+	err := fs.WalkDir(src, ".", func(name string, d fs.DirEntry, err error) error {
+		hidden := name != "." && strings.HasPrefix(path.Base(name), ".")
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (hidden || strings.Contains(name, "/")):
+			return fs.SkipDir
+		case !d.IsDir() && !(hidden && strings.Contains(name, "/")):
+			out = append(out, name)
+		}
+		return nil
+	})
+	return out, err
 }
 
 func stat(src fs.FS, name string) (string, error) {
