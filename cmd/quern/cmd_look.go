@@ -98,9 +98,14 @@ func verify(ctx context.Context, c *cli.Context, o *output) error {
 		return err
 	}
 	var first error
+	told := map[string]bool{} // a projector stands in its own receipt and in its models'
 	for _, path := range receipts {
 		checked, r, err := record.Verify(ctx, path)
 		for _, f := range checked {
+			if told[f.Path] {
+				continue
+			}
+			told[f.Path] = true
 			o.Emit(pipeline.Result{Type: "verified", Data: f})
 			state := "ok     "
 			if !f.OK {
