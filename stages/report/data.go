@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"quern/quantize/llamacpp"
 	"quern/stages/bench"
 	"quern/stages/quality"
 	"quern/stages/record"
@@ -155,14 +154,6 @@ func (x *row) speed(generation bool, depth int) *bench.Result {
 		}
 	}
 	return best
-}
-
-// buffers sums what llama.cpp held for the largest test, by use.
-func (x *row) buffers() []llamacpp.Buffer {
-	if x.Bench == nil {
-		return nil
-	}
-	return x.Bench.Buffers
 }
 
 // depths are the depths of cache at which anything was measured, in order.
