@@ -7,11 +7,15 @@ package arch
 // router's scales keep names that no table has; norms are stored as they are.
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"quern/convert/config"
+	"quern/convert/dequant"
 	"quern/convert/fault"
+	"quern/convert/view"
 	"quern/convert/vocab"
 )
 
@@ -34,6 +38,7 @@ var gemma4 = Register(Arch{
 		scaleOf("*.per_expert_scale*", "ffn_down_exp"),
 		cutEmbedding,
 	},
+	Dequantize: foldExpertScale,
 	Keys: gemma3.Keys.Then(
 		Set("attention.shared_kv_layers", Cfg("num_kv_shared_layers")),
 		Set("embedding_length_per_layer_input", Or(Opt("hidden_size_per_layer_input"), 0)),
@@ -173,3 +178,43 @@ var suppressTokens = Fn("suppress_tokens of generation_config.json", func(e *Env
 	o, _ := v.(config.Object)
 	return o["suppress_tokens"], err
 })
+
+// foldExpertScale multiplies the scale of each expert's second matrix by what the router gives the expert, where the matrices are
+// NVFP4: both scale the expert's output, and the file has one place for it.
+func foldExpertScale(b *Build, s *dequant.Set) (bool, error) {
+	experts, err := b.expertCount()
+	if err != nil || !b.quantized.nvfp4 {
+		return false, err
+	}
+	if err := modeloptNames(s); err != nil {
+		return false, err
+	}
+	for _, name := range s.Names() {
+		before, ok := strings.CutSuffix(name, "router.per_expert_scale")
+		if _, there := s.Find(before + "experts.0.down_proj.weight_scale_2"); !ok || !there {
+			continue
+		}
+		router, _ := s.Find(name)
+		factors, err := b.Floats(router.View)
+		if err != nil {
+			return false, err
+		}
+		if int64(len(factors)) != experts {
+			return false, &fault.Invalid{On: name, Says: fmt.Sprintf("%d scales for %d experts", len(factors), experts)}
+		}
+		for i, f := range factors {
+			t, ok := s.Find(fmt.Sprintf("%sexperts.%d.down_proj.weight_scale_2", before, i))
+			if !ok {
+				return false, &fault.Invalid{On: name, Says: fmt.Sprintf("expert %d is not NVFP4, others of its layer are", i)}
+			}
+			if t.View, err = wide(t.View); err == nil {
+				t.View, err = view.Scale(t.View, f)
+			}
+			if err != nil {
+				return false, err
+			}
+		}
+		s.Take(name)
+	}
+	return false, nil
+}
