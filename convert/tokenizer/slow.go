@@ -22,6 +22,9 @@ func (f *folder) loadSlow(class tokenizerClass) (*Tokenizer, error) {
 	}
 	file := class.file
 	data, err := fs.ReadFile(f.src, file)
+	if errors.Is(err, fs.ErrNotExist) && f.has("tekken.json") {
+		return f.loadOther(class) // which any class takes for its vocabulary
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &fault.Unsupported{On: "tokenizer", Says: fmt.Sprintf("class %sTokenizer needs tokenizer.json or %s, and neither is there", class.slow, file)}
 	}
@@ -57,6 +60,12 @@ func (f *folder) loadOther(class tokenizerClass) (*Tokenizer, error) {
 // special is a role's text as the slow class has it.
 func (f *folder) special(class tokenizerClass, role int) string {
 	raw, ok := f.config[roles[role]]
+	if _, modern := f.config["added_tokens_decoder"]; !modern {
+		old := object{}
+		if err := f.read("special_tokens_map.json", &old); err == nil && old[roles[role]] != nil {
+			raw, ok = old[roles[role]], true // the legacy file wins
+		}
+	}
 	if !ok {
 		return class.special[role]
 	}

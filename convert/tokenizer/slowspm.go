@@ -13,9 +13,12 @@ import (
 
 // convertSentencePiece makes of a SentencePiece model what transformers' converter for the class makes.
 func (f *folder) convertSentencePiece(class tokenizerClass, m *SentencePiece) (*Tokenizer, error) {
-	c := &spmConversion{folder: f, class: class, m: m, prefix: f.config.flag("add_prefix_space", true)}
-	if f.config["add_prefix_space"] != nil && !f.config.given("add_prefix_space") {
-		c.prefix = class.slow != "T5" // null is passed on by the fast class and is false there; Llama's slow class has a default
+	c := &spmConversion{folder: f, class: class, m: m, prefix: true}
+	if class.slow == "Llama" || class.slow == "T5" { // the other slow classes do not know the option
+		c.prefix = f.config.flag("add_prefix_space", true)
+		if f.config["add_prefix_space"] != nil && !f.config.given("add_prefix_space") {
+			c.prefix = class.slow != "T5" // null is passed on by the fast class and is false there; Llama's slow class has a default
+		}
 	}
 	c.legacy = !f.config.given("legacy") || f.config.flag("legacy", true)
 	for i, p := range m.Pieces {

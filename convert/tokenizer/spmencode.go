@@ -16,15 +16,15 @@ const lowerBlock = "\u2581"
 // spmEncoder is what encoding needs of a model: SentencePiece's own algorithms, which are not those of the tokenizers
 // library. Source: sentencepiece 0.2, normalizer.cc, bpe_model.cc, unigram_model.cc.
 type spmEncoder struct {
-	m          *SentencePiece
-	charsmap   *Charsmap
-	pieces     *table // normal, user-defined and unused pieces
-	reserved   map[string]int32
-	unk        int32
-	user       *trie // user-defined pieces, nil if there are none
-	trie       *trie // of pieces, for the unigram model
-	least, top float32
-	bytes      [256]int32
+	m        *SentencePiece
+	charsmap *Charsmap
+	pieces   *table // normal, user-defined and unused pieces
+	reserved map[string]int32
+	unk      int32
+	user     *trie // user-defined pieces, nil if there are none
+	trie     *trie // of pieces, for the unigram model
+	least    float32
+	bytes    [256]int32
 }
 
 // Check tells whether SentencePiece would load the model: it refuses one with an empty or doubled piece, with no unknown
@@ -36,7 +36,7 @@ func (m *SentencePiece) Check() error {
 
 // prepare builds the tables of the encoder and makes the checks of ModelInterface::InitializePieces.
 func (m *SentencePiece) prepare() error {
-	e := &spmEncoder{m: m, pieces: newTable(len(m.Pieces)), reserved: map[string]int32{}, unk: -1, least: math.MaxFloat32, top: 0x1p-126}
+	e := &spmEncoder{m: m, pieces: newTable(len(m.Pieces)), reserved: map[string]int32{}, unk: -1, least: math.MaxFloat32}
 	invalid := func(format string, args ...any) error {
 		return &fault.Invalid{On: "sentencepiece model", Says: fmt.Sprintf(format, args...)}
 	}
@@ -46,10 +46,12 @@ func (m *SentencePiece) prepare() error {
 	}
 	for i, p := range m.Pieces {
 		id := int32(i)
-		_, taken := e.reserved[p.Text]
 		normal := p.Type == PieceNormal || p.Type == PieceUserDefined || p.Type == PieceUnused
-		if normal {
-			_, taken = e.pieces.findString(p.Text)
+		_, reserved := e.reserved[p.Text]
+		_, known := e.pieces.findString(p.Text)
+		taken := normal && known || !normal && reserved
+		if m.Kind == SPMBPE { // which looks both kinds of pieces up by their text
+			taken = known || reserved
 		}
 		switch {
 		case p.Text == "":
@@ -63,7 +65,7 @@ func (m *SentencePiece) prepare() error {
 		}
 		switch p.Type {
 		case PieceNormal:
-			e.least, e.top = min(e.least, p.Score), max(e.top, p.Score)
+			e.least = min(e.least, p.Score)
 		case PieceUserDefined:
 			users.put([]byte(p.Text), id)
 		case PieceUnknown:
@@ -219,8 +221,12 @@ func (e *spmEncoder) id(piece string) int32 {
 	return e.unk
 }
 
-// emit adds a piece: unknown ones as their bytes, or one id for several in a row.
+// emit adds a piece: unknown ones as their bytes, or one id for several in a row. A piece that is unused and was made of
+// no others is unknown.
 func (e *spmEncoder) emit(ids []int32, id int32, piece string, unknown bool) ([]int32, bool) {
+	if e.m.Pieces[id].Type == PieceUnused {
+		id = e.unk
+	}
 	switch {
 	case id != e.unk:
 		return append(ids, id), false
@@ -234,6 +240,10 @@ func (e *spmEncoder) emit(ids []int32, id int32, piece string, unknown bool) ([]
 	return ids, true
 }
 
+// userDefinedScore makes a user-defined piece worth more than what it could be cut into. Source: measured with
+// sentencepiece 0.2.3; versions up to 0.2.0 went by the best score of the model.
+func userDefinedScore(bytes int) float32 { return float32(0.1*float64(bytes) - 0.1) }
+
 // unigram is the way of the greatest sum of scores, added in single precision as the library does.
 func (e *spmEncoder) unigram(text string) ([]int32, error) {
 	type node struct {
@@ -244,9 +254,9 @@ func (e *spmEncoder) unigram(text string) ([]int32, error) {
 	for i := range best {
 		best[i].from = -1
 	}
-	reach := func(at, from int, id int32, score float64) {
-		if n := &best[at]; n.from < 0 || score > float64(n.score) {
-			*n = node{float32(score), int32(from), id}
+	reach := func(at, from int, id int32, score float32) {
+		if n := &best[at]; n.from < 0 || score > n.score {
+			*n = node{score, int32(from), id}
 		}
 	}
 	budget := searchBudget * (len(text) + 64)
@@ -262,19 +272,18 @@ func (e *spmEncoder) unigram(text string) ([]int32, error) {
 			if id < 0 || e.m.Pieces[id].Type == PieceUnused {
 				continue
 			}
-			// A user-defined piece is worth more than any other way.
-			score := float64(e.m.Pieces[id].Score)
+			score := e.m.Pieces[id].Score
 			if e.m.Pieces[id].Type == PieceUserDefined {
-				score = float64(float32(i+1-at)*e.top) - 0.1
+				score = userDefinedScore(i + 1 - at)
 			}
-			reach(i+1, at, id, score+float64(base))
+			reach(i+1, at, id, score+base)
 			single = single || i+1-at == size
 		}
 		if budget < 0 {
 			return nil, &fault.Invalid{On: "text", Says: fmt.Sprintf("%d bytes take more than %d steps", len(text), searchBudget*(len(text)+64))}
 		}
 		if !single {
-			reach(at+size, at, e.unk, float64(e.least-unknownPenalty+base))
+			reach(at+size, at, e.unk, e.least-unknownPenalty+base)
 		}
 	}
 	var cuts []int

@@ -2,6 +2,8 @@
 
     {"load": tokenizer.json as text}   -> null, or {"error": ...}
     {"auto": folder}                   -> the class's name; AutoTokenizer makes the tokenizer
+    {"spm": model in base64}           -> null, or {"error": ...}; sentencepiece loads it
+    {"pieces": [texts]}                -> [ids, ...] by sentencepiece
     {"words": [texts]}                 -> [[words of the normalized text], ...]
     {"encode": [texts]}                -> [[ids, ids with special tokens, text decoded from them], ...]; an error is its text
 """
@@ -41,6 +43,11 @@ for line in sys.stdin:
             tok, a = hf._tokenizer, type(hf).__name__
             tok.no_truncation()
             tok.no_padding()
+        elif "spm" in q:
+            import base64, sentencepiece
+            spm, a = sentencepiece.SentencePieceProcessor(), None
+            spm.LoadFromSerializedProto(base64.b64decode(q["spm"]))
+        elif "pieces" in q: a = [spm.EncodeAsIds(t) for t in q["pieces"]]
         elif "words" in q: a = [words(t) for t in q["words"]]
         else: a = [encode(t) for t in q["encode"]]
     except BaseException as e: a = {"error": str(e) or type(e).__name__}
