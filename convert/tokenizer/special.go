@@ -244,7 +244,8 @@ func (f *folder) additional(s *specials, config object, class *tokenizerClass) e
 }
 
 // named reads extra_special_tokens, an object of a model's own roles (image_token, audio_token ...), in its order: a token that
-// the vocabulary does not have gets the next free id.
+// the vocabulary does not have gets the next free id. A list has the tokens alone: so transformers 5 writes what was
+// additional_special_tokens, and 4.57 cannot load it.
 func (s *specials) named(raw json.RawMessage) error {
 	if raw == nil {
 		return nil
@@ -253,13 +254,16 @@ func (s *specials) named(raw json.RawMessage) error {
 		return &fault.Invalid{On: "tokenizer_config.json", Says: "extra_special_tokens " + says, Err: err}
 	}
 	d := json.NewDecoder(bytes.NewReader(raw))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return fail("is no object", err)
+	open, err := d.Token()
+	if err != nil || open != json.Delim('{') && open != json.Delim('[') {
+		return fail("is neither an object nor a list", err)
 	}
-	for d.More() {
-		role, err := d.Token()
-		if err != nil {
-			return fail("cannot be read", err)
+	for i := 0; d.More(); i++ {
+		role := json.Token(i)
+		if open == json.Delim('{') {
+			if role, err = d.Token(); err != nil {
+				return fail("cannot be read", err)
+			}
 		}
 		var raw json.RawMessage
 		if err := d.Decode(&raw); err != nil {
