@@ -10,7 +10,7 @@ import (
 	"quern/pipeline"
 	"quern/quantize/imatrix"
 	"quern/stages/importance"
-	"quern/stages/judge"
+	"quern/stages/source/calibration"
 
 	"github.com/urfave/cli/v2"
 )
@@ -19,7 +19,7 @@ func imatrixCommand() *cli.Command {
 	return &cli.Command{
 		Name: "imatrix", Category: groupSteps, ArgsUsage: "FILE", Usage: "an importance matrix from a text; or merge matrices with --merge",
 		Flags: join([]cli.Flag{
-			&cli.StringFlag{Name: "text", Usage: "calibration text from `FILE` (default: a public-domain text)"},
+			&cli.StringFlag{Name: "text", Usage: "calibration text from `FILE` (default: one that ships, of several subjects and languages)"},
 			&cli.StringFlag{Name: "out", Aliases: []string{"o"}, Usage: "`PATH` of the matrix (default: FILE's name with .imatrix.gguf); an unfinished one is continued"},
 			&cli.IntFlag{Name: "chunks", Usage: "`N` chunks at most (default all)"},
 			&cli.IntFlag{Name: "chunk", Usage: "`N` tokens a chunk (default 512)"},
@@ -45,7 +45,7 @@ func computeImatrix(ctx context.Context, c *cli.Context, o *output) error {
 	if err != nil {
 		return err
 	}
-	opts := importance.Options{Chunks: c.Int("chunks"), Output: c.Bool("process-output"), Path: c.String("out"), Dataset: "quern-calibration.txt",
+	opts := importance.Options{Chunks: c.Int("chunks"), Output: c.Bool("process-output"), Path: c.String("out"), Dataset: calibration.Name,
 		Progress: func(done, total int) {
 			o.Emit(pipeline.Progress{Stage: "imatrix", Done: int64(done), Total: int64(total), Unit: "chunks"})
 		}}
@@ -57,7 +57,7 @@ func computeImatrix(ctx context.Context, c *cli.Context, o *output) error {
 	if t := c.String("text"); t != "" {
 		opts.Dataset = t
 	}
-	if opts.Text, err = calibration(c.String("text")); err != nil {
+	if opts.Text, err = calibrationText(c.String("text")); err != nil {
 		return err
 	}
 	child, err := startChild(ctx, c)
@@ -79,17 +79,12 @@ func computeImatrix(ctx context.Context, c *cli.Context, o *output) error {
 	return nil
 }
 
-// calibration is a text of the user's, or the second half of the pocket model's: the first is what quality is judged on.
-func calibration(path string) ([]byte, error) {
+// calibrationText is a text of the user's, or the one that ships.
+func calibrationText(path string) ([]byte, error) {
 	if path != "" {
 		return os.ReadFile(path)
 	}
-	text, err := judge.HeldOut()
-	if err != nil {
-		return nil, err
-	}
-	half := len(text) / 2
-	return text[half+strings.IndexByte(string(text[half:]), '\n')+1:], nil
+	return calibration.Text()
 }
 
 func readPlan(path string) (*gguf.Plan, error) {
@@ -116,7 +111,7 @@ func mergeImatrices(c *cli.Context, o *output, files []string) error {
 	}
 	var all []*imatrix.Matrix
 	for _, f := range files {
-		m, err := readImatrix(f)
+		m, err := importance.ReadFile(f)
 		if err != nil {
 			return err
 		}

@@ -51,6 +51,9 @@ func planModel(ctx context.Context, c *cli.Context, o *output) error {
 	if s.Policy, err = policyOptions(c); err != nil {
 		return err
 	}
+	if err := useImatrix(c, s); err != nil {
+		return err
+	}
 	s.Types, s.For, s.NoTower = types(c.StringSlice("quant")), c.String("for"), c.Bool("no-mmproj")
 	if s.For == "all" {
 		defer s.Shut()

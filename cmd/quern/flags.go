@@ -243,7 +243,7 @@ func newState(c *cli.Context, model string) (*job.State, error) {
 func policyFlags() []cli.Flag {
 	const cat = "Types"
 	return []cli.Flag{
-		&cli.StringFlag{Name: "imatrix", Usage: "importance matrix from `FILE`, GGUF or legacy", Category: cat},
+		&cli.StringFlag{Name: "imatrix", Usage: "importance matrix from `FILE`, GGUF or legacy; auto: compute one for the types below Q4", Category: cat},
 		&cli.StringSliceFlag{Name: "include-weights", Usage: "use the matrix for tensors whose name contains `TEXT` only; may be repeated", Category: cat},
 		&cli.StringSliceFlag{Name: "exclude-weights", Usage: "do not use it for tensors whose name contains `TEXT`; may be repeated", Category: cat},
 		&cli.BoolFlag{Name: "pure", Usage: "no mixture: every tensor in the named type", Category: cat},

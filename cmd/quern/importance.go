@@ -1,16 +1,16 @@
 package main
 
 import (
-	"os"
-
-	"quern/quantize/imatrix"
-	"quern/quantize/policy"
+	"quern/stages/importance"
 	"quern/stages/job"
 
 	"github.com/urfave/cli/v2"
 )
 
-// useImatrix reads --imatrix into a request: the policy sees which entries there are, the build their values.
+// autoImatrix is the value of --imatrix that names no file.
+const autoImatrix = "auto"
+
+// useImatrix reads --imatrix into a request.
 func useImatrix(c *cli.Context, s *job.State) error {
 	name := c.String("imatrix")
 	include, exclude := c.StringSlice("include-weights"), c.StringSlice("exclude-weights")
@@ -23,28 +23,17 @@ func useImatrix(c *cli.Context, s *job.State) error {
 	if len(include) > 0 && len(exclude) > 0 {
 		return usagef("", "--include-weights and --exclude-weights exclude one another")
 	}
-	m, err := readImatrix(name)
+	if name == autoImatrix {
+		s.Auto = &job.Auto{Include: include, Exclude: exclude}
+		return nil
+	}
+	m, err := importance.ReadFile(name)
 	if err != nil {
 		return err
 	}
 	m.Keep(include, exclude)
-	im := &policy.Imatrix{File: name, Chunks: m.Chunks, Entries: m.Sizes()}
-	if len(m.Datasets) > 0 {
-		im.Dataset = m.Datasets[0]
-	}
-	s.Policy.Imatrix, s.Imatrix, s.Wish.Imatrix = im, m.Importance, true
-	return nil
-}
-
-func readImatrix(name string) (*imatrix.Matrix, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	return imatrix.Read(name, f, fi.Size())
+	importance.Take(s, name, m)
+	s.Wish.Imatrix = true
+	s.Matrix, err = importance.Describe(name, m)
+	return err
 }

@@ -158,6 +158,16 @@ func (f FileType) String() string { return f.kind().Name }
 // Default is the type of tensors that no rule of the mixture names.
 func (f FileType) Default() gguf.Type { return f.kind().Default }
 
+// BelowQ4 tells whether the type's default has fewer than four bits and was made for models that were not trained so: there
+// importance is worth the time it takes. Types that refuse to do without are among them.
+func (f FileType) BelowQ4() bool {
+	switch f.Default() {
+	case gguf.Q2_K, gguf.Q3_K, gguf.IQ1S, gguf.IQ1M, gguf.IQ2XXS, gguf.IQ2XS, gguf.IQ2S, gguf.IQ3XXS, gguf.IQ3S:
+		return true
+	}
+	return false
+}
+
 // Valid tells whether the file type is one of the table.
 func (f FileType) Valid() bool { return f.kind().Says != "" }
 

@@ -44,6 +44,9 @@ func bits(bytes, elements int64) float64 {
 	return float64(bytes) * 8 / float64(elements)
 }
 
+// UsesImatrix tells whether an imatrix took part.
+func (o *Output) UsesImatrix() bool { return o.o.Imatrix != nil }
+
 // Size is the exact size of all files in bytes.
 func (o *Output) Size() int64 {
 	n := int64(0)

@@ -41,7 +41,7 @@ func (Stage) Plan(_ context.Context, s *job.State) (pipeline.Step, error) {
 		step.Params[a.Path] = planDigest(a)
 	}
 	var err error
-	if step.Inputs, err = inputs(s); err != nil {
+	if step.Inputs, err = Inputs(s); err != nil {
 		return step, err
 	}
 	step.Says = fmt.Sprintf("%s, %s", strings.Join(types, ", "), plan.Size(step.Cost.Write))

@@ -13,9 +13,9 @@ import (
 	"quern/stages/source"
 )
 
-// inputs pins what the build reads: digests from the Hub, and for local files their size and time, since hashing a
+// Inputs pins what the build reads: digests from the Hub, and for local files their size and time, since hashing a
 // checkpoint before every run would cost as much as the run.
-func inputs(s *job.State) ([]pipeline.Input, error) {
+func Inputs(s *job.State) ([]pipeline.Input, error) {
 	var in []pipeline.Input
 	if s.BaseOf != nil { // its configuration decides names and orders that the adapter's header does not show
 		b, err := source.ReadFile(s.BaseOf.FS, "config.json")

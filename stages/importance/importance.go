@@ -1,9 +1,12 @@
 // Package importance computes importance matrices: a text is read by a model in a child process, chunk group by chunk group,
-// and what every weight saw is kept on disk after each, so that a run that was stopped goes on.
+// and what every weight saw is kept on disk after each, so that a run that was stopped goes on. Its stage does that for the
+// types of a run that lose most without one.
 package importance
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,7 +28,7 @@ type Options struct {
 	Dataset string // name of the text, kept in the file
 	Chunks  int    // at most; 0: all
 	Output  bool   // for output.weight too
-	Path    string // of the matrix; an earlier state of the same text is continued
+	Path    string // of the matrix; beside it lies the state of an unfinished run, which is continued
 	// Progress is told of chunks, all of the run's.
 	Progress func(done, total int)
 }
@@ -78,7 +81,11 @@ func Compute(ctx context.Context, child *llamacpp.Child, plan *gguf.Plan, o Opti
 	if o.Chunks > 0 {
 		total = min(total, o.Chunks)
 	}
-	state, err := earlier(o)
+	key, err := o.key()
+	if err != nil {
+		return nil, err
+	}
+	state, err := earlier(o, key)
 	if err != nil {
 		return nil, err
 	}
@@ -98,24 +105,61 @@ func Compute(ctx context.Context, child *llamacpp.Child, plan *gguf.Plan, o Opti
 			return nil, err
 		}
 		done += n
-		state.Chunks = int64(done)
-		if err := write(o.Path, state); err != nil {
+		state.Chunks, state.Datasets = int64(done), []string{o.Dataset, key}
+		if err := write(o.part(), state); err != nil {
 			return nil, err
 		}
 		if o.Progress != nil {
 			o.Progress(done, total)
 		}
 	}
+	state.Datasets = []string{o.Dataset}
+	if err := write(o.Path, state); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(o.part()); err != nil {
+		return nil, err
+	}
 	r.Chunks, r.Entries, r.Coverage = state.Chunks, len(state.Entries), state.Cover(plan)
 	return r, nil
 }
 
-// earlier is the state that an earlier run of the same text left, or nil.
-func earlier(o Options) (*imatrix.Matrix, error) {
-	f, err := os.Open(o.Path)
+// key pins what a state on disk is of. A model is known by its size and time: hashing it would take as long as some chunks.
+func (o Options) key() (string, error) {
+	fi, err := os.Stat(o.Model.Path)
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%s %d %d %d %t %s\n", llamacpp.Version, fi.Size(), fi.ModTime().UnixNano(), o.Context.Context, o.Output, o.Dataset)
+	h.Write(o.Text)
+	return "quern state " + hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// part is where the state lies until the matrix is whole.
+func (o Options) part() string {
+	return filepath.Join(filepath.Dir(o.Path), "."+filepath.Base(o.Path)+".part")
+}
+
+// earlier is the state that an earlier run with the same key left, or nil. What cannot be read is begun anew.
+func earlier(o Options, key string) (*imatrix.Matrix, error) {
+	m, err := ReadFile(o.part())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
+	var broken *imatrix.Error
+	if err != nil && !errors.As(err, &broken) {
+		return nil, err
+	}
+	if err != nil || len(m.Datasets) != 2 || m.Datasets[1] != key {
+		return nil, nil
+	}
+	return m, nil
+}
+
+// ReadFile reads a matrix in either format.
+func ReadFile(path string) (*imatrix.Matrix, error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -124,34 +168,22 @@ func earlier(o Options) (*imatrix.Matrix, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := imatrix.Read(o.Path, f, fi.Size())
-	if err != nil {
-		return nil, err
-	}
-	if m.Legacy || m.ChunkSize != int64(o.Context.Context) || len(m.Datasets) != 1 || m.Datasets[0] != o.Dataset {
-		return nil, nil // of another text or chunk size: begun anew
-	}
-	return m, nil
+	return imatrix.Read(path, f, fi.Size())
 }
 
-// join adds a group to the state. The data set stays one: it is the same text.
+// join adds a group to the state.
 func join(state, part *imatrix.Matrix) (*imatrix.Matrix, error) {
 	if state == nil {
 		return part, nil
 	}
-	sum, err := imatrix.Merge(state, part)
-	if err != nil {
-		return nil, err
-	}
-	sum.Datasets = state.Datasets
-	return sum, nil
+	return imatrix.Merge(state, part)
 }
 
 func write(path string, m *imatrix.Matrix) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return err
 	}
-	f, err := renameio.NewPendingFile(path)
+	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o644))
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,7 @@ type Request struct {
 	Convert convert.Options
 	Policy  policy.Options
 	Imatrix Importance
+	Auto    *Auto // compute an imatrix for the types below Q4; nil: use the one that is named, or none
 	Wish    recommend.Wish
 	For     string // a machine that is not here
 	DryRun  bool   // only to be planned: what would refuse the work is a warning
@@ -60,6 +61,21 @@ const (
 	Converted   Make = "convert"
 	Quantized   Make = "quantize"
 )
+
+// Auto says which entries of the computed imatrix are used.
+type Auto struct{ Include, Exclude []string }
+
+// Calibration is the imatrix of a run, for the receipt.
+type Calibration struct {
+	File     string   `json:"file"`             // as the metadata names it
+	Digest   string   `json:"digest"`           // of the matrix file
+	Text     string   `json:"text,omitempty"`   // the data set's name
+	Of       string   `json:"of,omitempty"`     // what read the text, when it was computed for this run
+	Chunks   int64    `json:"chunks,omitempty"` // of the text
+	Entries  int      `json:"entries"`
+	Coverage []string `json:"coverage,omitempty"`
+	Seconds  float64  `json:"seconds,omitempty"`
+}
 
 // Importance gives the importance of an entry's columns, nil where there is none: rows x matrices, one behind the other.
 type Importance func(tensor string) []float32
@@ -98,6 +114,7 @@ type State struct {
 	Shape     *recommend.Shape   // plan
 	Advice    *recommend.Choice  // plan; nil where nothing is recommended
 	Chosen    string             // plan: the recommended type; "" where the user named types or none could be recommended
+	Matrix    *Calibration       // importance, or the command where a file is named; nil without an imatrix
 	Knobs     *recommend.Knobs   // plan: what tune found to be best on this machine; nil where it has not run
 	Digests   map[string]string  // of the local source's files by name, taken before or beside the build
 	Files     []*Artifact        // plan: what will be written; build, smoke and bench add to them

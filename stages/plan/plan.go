@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"quern/convert/fault"
 	"quern/pipeline"
@@ -51,6 +52,9 @@ func (st Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error
 	}
 	if err := Advise(ctx, s); err != nil {
 		return err
+	}
+	if s.Auto != nil && s.Policy.Imatrix == nil {
+		s.Policy.Imatrix = expected(s)
 	}
 	if err := describe(ctx, s); err != nil {
 		return err
@@ -177,7 +181,7 @@ func room(s *job.State) error {
 // types; where none are installed the file is made and not run, and the plan says so. A folder that was named must have them.
 func runtime(s *job.State) error {
 	runs := s.Make == job.Recommended && !(s.NoSmoke && s.NoBench)
-	needs := s.NeedsLibrary()
+	needs := s.NeedsLibrary() || WantsMatrix(s)
 	if !runs && !needs || s.Runtime == nil {
 		return nil
 	}
@@ -215,6 +219,13 @@ func lines(s *job.State) []pipeline.Line {
 	}
 	if p := s.Projector(); p != nil {
 		add("projector", "%s", towerText(p))
+	}
+	if WantsMatrix(s) {
+		t := "auto: computed from the text that ships, for the types below Q4"
+		if d := MatrixTime(s); d > 0 {
+			t += fmt.Sprintf("; about %s", max(d, time.Second).Round(time.Second))
+		}
+		add("imatrix", "%s", t)
 	}
 	if s.Make == job.Quantized {
 		for _, a := range s.Files {

@@ -116,6 +116,17 @@ func describe(ctx context.Context, s *job.State) error {
 	return place(s)
 }
 
+// Describe plans the files anew, after the importance of their weights has become known.
+func Describe(ctx context.Context, s *job.State) error {
+	s.Files = nil
+	return describe(ctx, s)
+}
+
+// Converted plans the converter's own file of a type beside those of the run.
+func Converted(ctx context.Context, s *job.State, ft arch.FileType) (*job.Artifact, error) {
+	return converted(ctx, s, ft)
+}
+
 func artifact(ctx context.Context, s *job.State, name string) (*job.Artifact, error) {
 	ownType, own := plain[strings.ToUpper(name)]
 	if s.Make == job.Converted || own && s.Checked != nil && s.Make == job.Recommended {
@@ -129,7 +140,11 @@ func artifact(ctx context.Context, s *job.State, name string) (*job.Artifact, er
 	if s.DryRun {
 		decide = policy.Decide
 	}
-	out, err := decide(Parts(s), ft, s.Policy)
+	o := s.Policy
+	if s.Auto != nil && !ft.BelowQ4() {
+		o.Imatrix = nil // a file's bytes do not depend on what else is made
+	}
+	out, err := decide(Parts(s), ft, o)
 	if err != nil {
 		return nil, err
 	}

@@ -52,6 +52,7 @@ type Receipt struct {
 	Dropped   []Dropped        `json:"dropped,omitempty"`
 	Pre       any              `json:"pre_tokenizer,omitempty"`
 	Warnings  []string         `json:"warnings,omitempty"`
+	Imatrix   *job.Calibration `json:"imatrix,omitempty"`
 	Recipe    *Mixture         `json:"recipe,omitempty"`
 	Machine   *machine.Machine `json:"machine,omitempty"`
 	Smoke     any              `json:"smoke,omitempty"`
@@ -147,6 +148,9 @@ func NewReceipt(s *job.State, a *job.Artifact, files []FileDigest, verified stri
 		if m.Vocab != nil && m.Vocab.Pre != nil {
 			r.Pre = m.Vocab.Pre
 		}
+	}
+	if a.Policy != nil && a.Policy.UsesImatrix() {
+		r.Imatrix = s.Matrix
 	}
 	if a.Policy != nil {
 		for _, w := range a.Policy.Warnings {
