@@ -51,7 +51,7 @@ var exits = []struct {
 	}},
 	{12, "integrity: a file is damaged, or is not what was promised", func(err error) bool {
 		return isType[*fault.Invalid](err) || isType[*safetensors.FormatError](err) || isType[*gguf.FormatError](err) || errors.Is(err, hfclient.ErrIntegrity) ||
-			isType[*kernels.NotFiniteError](err) || isType[*imatrix.Error](err) || isType[*recipe.Error](err) || isType[*lock.DriftError](err) || isType[*set.DamagedError](err) || refused(err, policy.ImatrixDiffer)
+			isType[*kernels.NotFiniteError](err) || isType[*kernels.UnsoundError](err) || isType[*imatrix.Error](err) || isType[*recipe.Error](err) || isType[*lock.DriftError](err) || isType[*set.DamagedError](err) || refused(err, policy.ImatrixDiffer)
 	}},
 	{17, "a gate was not met: the file works and is not good or fast enough", isType[*set.GateError]},
 	{1, "any other failure, or entries of a batch that failed for different reasons", func(error) bool { return true }},

@@ -53,7 +53,7 @@ type Job struct {
 type Options struct {
 	Workers  int               // 0 = GOMAXPROCS
 	Slab     int64             // elements of a slab at most; 0 = DefaultSlab
-	Finite   bool              // refuse NaN and infinity for F32, F16 and BF16 targets too, as llama-quantize does
+	Finite   bool              // refuse NaN and infinity for F32, F16 and BF16 targets too, and rows that a type cannot hold, as llama-quantize does
 	Progress func(bytes int64) // source bytes done since the last call; calls do not overlap
 }
 
@@ -65,7 +65,7 @@ const MaxRow = 1 << 27
 
 // Run makes all targets of all jobs. k may be nil when no target is quantized. The first error ends the run promptly;
 // what has been written until then is unfinished. A cancelled context ends it after the slabs at hand.
-// Errors are *JobError for jobs that cannot be done, *NotFiniteError for NaN and infinity, or those of the source,
+// Errors are *JobError for jobs that cannot be done, *NotFiniteError for NaN and infinity, *UnsoundError for what a type cannot hold, or those of the source,
 // the kernel and the writers with the tensor's name.
 func Run(ctx context.Context, jobs []Job, k kernel.Quantizer, w []io.WriterAt, o Options) error {
 	r := &run{kernel: k, files: w, Options: o}

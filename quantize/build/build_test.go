@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"quern/convert/gguf"
 	"quern/convert/safetensors"
@@ -229,6 +230,49 @@ func TestNotFinite(t *testing.T) {
 	}
 }
 
+// A finite weight that a type's scale cannot hold is named with tensor, row and column, in every type, where a file is made as
+// llama-quantize makes it; the converter's own files keep what comes out. Blocks that pass unchanged are looked at too.
+func TestUnsound(t *testing.T) {
+	w := []io.WriterAt{newBuffer(1 << 14)}
+	run := func(v float32, to gguf.Type, finite bool) error {
+		values := make([]float32, 3*256)
+		for i := range values {
+			values[i] = float32(i%7) - 3
+		}
+		values[2*256+5] = v
+		job := Job{Name: "t", Source: f32("x", []int64{3, 256}, values...), To: []Target{{Type: to}}}
+		return Run(context.Background(), []Job{job}, kernel.Go(), w, Options{Finite: finite})
+	}
+	n := 0
+	for to := range halves {
+		if to != gguf.F16 && !kernel.Go().Supports(to) {
+			continue
+		}
+		n++
+		var bad *UnsoundError
+		if err := run(1e9, to, true); !errors.As(err, &bad) || bad.Tensor != "t" || bad.Row != 2 || bad.Column != 5 || bad.Value != 1e9 || bad.Hint() == "" {
+			t.Errorf("1e9 as %s: %v", to, err)
+		}
+		if err := run(1e9, to, false); err != nil {
+			t.Errorf("1e9 as %s where nothing is demanded: %v", to, err)
+		}
+		if err := run(60000, to, true); err != nil {
+			t.Errorf("60000 as %s: %v", to, err)
+		}
+	}
+	blocks := make([]byte, 3*34)
+	blocks[2*34+1] = 0x7C // an infinite scale in the last row
+	job := Job{Name: "t", Source: view.FromReader("t", safetensors.U8, []int64{3, 34}, bytes.NewReader(blocks), 0), To: []Target{{Type: gguf.Q8_0, Copy: true}}}
+	var bad *UnsoundError
+	if err := Run(context.Background(), []Job{job}, nil, w, Options{Finite: true}); !errors.As(err, &bad) || bad.Row != 2 {
+		t.Errorf("an infinite scale was copied: %v", err)
+	}
+	if n < 5 {
+		t.Fatalf("only %d types were tried", n)
+	}
+	t.Logf("count: a weight beyond the scale is refused by row and column in %d types", n)
+}
+
 // BF16 that stays BF16 passes as it is, but for NaNs, which become quiet as they would through float32.
 func TestQuietNaNs(t *testing.T) {
 	src := []byte{0x81, 0x7F, 0x81, 0xFF, 0x80, 0x7F, 0x34, 0x12}
@@ -338,8 +382,11 @@ func TestRunEnds(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	var reads atomic.Int64
 	err = Run(ctx, job(source(func(lo int64) error {
-		if reads.Add(1) == 50 {
+		switch n := reads.Add(1); {
+		case n == 50:
 			cancel(boom)
+		case n > 50: // a busy machine may take its time over telling the others
+			time.Sleep(10 * time.Millisecond)
 		}
 		return nil
 	})), nil, discard, Options{Slab: 1024, Workers: 4})

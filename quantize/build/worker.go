@@ -75,6 +75,9 @@ func (w *worker) target(s slab, g *target) error {
 			return fmt.Errorf("%s: rows %d to %d as %s: %w", s.Name, s.lo, s.hi, g.Type, err)
 		}
 	}
+	if err := w.check(s, g, b); err != nil {
+		return err
+	}
 	b = b[:size+pad]
 	clear(b[size:])
 	if _, err := w.files[g.File].WriteAt(b, g.Offset+s.lo*g.rowBytes); err != nil {

@@ -172,9 +172,9 @@ func (k *Kernels) Dequantize(dst []float32, src []byte, t gguf.Type) error {
 	return nil
 }
 
-// The grid searches sum products in float32, square the sums, and abort where nothing finite comes out best. These
-// bounds on importance * value^2 (value^4 without importance) and on the value alone leave room for the sums and
-// their factors; weights of real models are many orders below them.
+// The grid searches sum products in float32, square the sums, and abort where nothing finite comes out best. The squares are
+// of importance * value^2, or of value^3 without importance, times some thousands: these bounds on them and on the value alone
+// leave room for that. All that half precision holds is within them.
 const (
 	maxSearchEnergy = 1e15
 	maxSearchValue  = 1e9
@@ -186,7 +186,8 @@ func searchable(src, importance []float32) error {
 	if at >= 0 {
 		return fmt.Errorf("value %d is %v", at, src[at])
 	}
-	weight := float32(1)
+	p := float64(peak)
+	weight, energy := peak*peak, p*p*p
 	if importance != nil {
 		if weight, at = peakOf(importance); at >= 0 {
 			return fmt.Errorf("importance weight %d is %v", at, importance[at])
@@ -196,10 +197,9 @@ func searchable(src, importance []float32) error {
 				return fmt.Errorf("importance weight %d is negative: %v", i, v)
 			}
 		}
-	} else {
-		weight = peak * peak
+		energy = float64(weight) * p * p
 	}
-	if p := float64(peak); p > maxSearchValue || float64(weight)*p*p > maxSearchEnergy {
+	if p > maxSearchValue || energy > maxSearchEnergy {
 		return fmt.Errorf("values up to %v with weights up to %v are beyond the range of the search", peak, weight)
 	}
 	return nil
