@@ -27,6 +27,7 @@ func prepareCommand() *cli.Command {
 		&cli.BoolFlag{Name: "no-bench", Usage: "do not measure how fast they are"},
 		noTowerFlag(),
 		&cli.DurationFlag{Name: "bench-time", Value: benchTime, Usage: "measure speed for `TIME` at most"},
+		stallFlag(),
 		&cli.BoolFlag{Name: "no-quality", Usage: "do not measure how close they are to the source"},
 		&cli.DurationFlag{Name: "quality-time", Value: qualityTime, Usage: "measure closeness for `TIME` at most"},
 	}

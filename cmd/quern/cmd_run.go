@@ -16,13 +16,22 @@ func workerCommand() *cli.Command {
 	return &cli.Command{Name: workerName, Hidden: true, Action: func(c *cli.Context) error { return worker.Main(c.Context) }}
 }
 
+// workerOf is how the binary starts itself for inference.
+func workerOf(c *cli.Context) llamacpp.WorkerCommand {
+	return llamacpp.WorkerCommand{Args: []string{workerName}, Stall: c.Duration("stall")}
+}
+
+func stallFlag() cli.Flag {
+	return &cli.DurationFlag{Name: "stall", Usage: "stop the inference process after `TIME` without a sign of life (default 10m)", Category: "Inference"}
+}
+
 // startChild starts an inference process for a file.
 func startChild(ctx context.Context, c *cli.Context) (*llamacpp.Child, error) {
 	rt, err := findRuntime(c)
 	if err != nil {
 		return nil, err
 	}
-	return llamacpp.Start(ctx, rt, llamacpp.WorkerCommand{Args: []string{workerName}}, llamacpp.StartOptions{})
+	return llamacpp.Start(ctx, rt, workerOf(c), llamacpp.StartOptions{})
 }
 
 func inferenceFlags() []cli.Flag {
@@ -31,6 +40,7 @@ func inferenceFlags() []cli.Flag {
 		&cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "`N` threads (default: the fast cores)", Category: cat},
 		&cli.BoolFlag{Name: "cpu", Usage: "no layer on a GPU", Category: cat},
 		&cli.StringFlag{Name: "flash-attn", Value: "auto", Usage: "`WHEN`: auto, on, off", Category: cat},
+		stallFlag(),
 	}
 }
 

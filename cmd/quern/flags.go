@@ -231,7 +231,7 @@ func newState(c *cli.Context, model string) (*job.State, error) {
 		_, err = rt.CheckVersion()
 		return rt, err
 	})
-	s.Worker = llamacpp.WorkerCommand{Args: []string{workerName}}
+	s.Worker = workerOf(c)
 	if _, err := findRuntime(c); err == nil { // without it a structural match of the pre-tokenizer stays unproven
 		p := prove.New(c.Context, s.Runtime, s.Worker)
 		s.Prover, s.Close = p, append(s.Close, p.Close)

@@ -33,6 +33,9 @@ func TestMain(m *testing.M) {
 		"quern": func() {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
+			if len(os.Args) > 1 && os.Args[1] == workerName {
+				befall(os.Getenv("WORKER_FAULT"))
+			}
 			os.Exit(run(ctx, os.Args))
 		},
 	})

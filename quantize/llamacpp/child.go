@@ -2,6 +2,7 @@ package llamacpp
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,6 +21,8 @@ type WorkerCommand struct {
 	Path string   // "" means this binary
 	Args []string // such as the hidden command
 	Env  []string // added to the environment
+	// Stall is the limit of every child that StartOptions set no other for.
+	Stall time.Duration
 }
 
 // StartOptions are the limits of a child.
@@ -95,7 +98,7 @@ func spawn(w WorkerCommand, o StartOptions) (*Child, error) {
 		return nil, startError(path, err)
 	}
 	c := &Child{in: reqW, frames: make(chan frame, 1), stall: o.Stall, gone: make(chan struct{}), left: make(chan struct{}), log: &childLog{line: o.Line}}
-	if c.stall <= 0 {
+	if c.stall = cmp.Or(c.stall, w.Stall); c.stall <= 0 {
 		c.stall = defaultStall
 	}
 	cmd := exec.Command(path, w.Args...)

@@ -8,7 +8,7 @@ import (
 )
 
 // MemoryHint is what to do when memory ran out.
-const MemoryHint = "choose a smaller type, a shorter context (--ctx) or a quantized cache (--kv q8_0), and close other programs; `quern machine` shows what is free"
+const MemoryHint = "choose a smaller type, a shorter context (--context) or a quantized cache (--kv q8_0), or keep off the GPU (--cpu), and close other programs; `quern machine` shows what is free"
 
 const crashHint = "run `quern runtime status`; if the file was made by another program, `quern verify` it; report it with the log lines above"
 
