@@ -8,10 +8,14 @@ require (
 	github.com/go-analyze/charts v0.6.4 // plots of reports
 	github.com/gofrs/flock v0.13.2 // locks shared with the Hub's Python client
 	github.com/google/renameio/v2 v2.0.2 // small files appear whole or not at all
+	github.com/gowebpki/jcs v1.0.2 // canonical JSON of receipts
 	github.com/hybridgroup/yzma v1.27.0 // llama.cpp's functions and structures
+	github.com/in-toto/attestation v1.2.0 // statements and provenance for other programs
 	github.com/klauspost/compress v1.20.4 // zstd of the built-in model and of test data
 	github.com/schollz/progressbar/v3 v3.19.1 // bars on standard error
+	github.com/secure-systems-lab/go-securesystemslib v0.11.1 // signed envelopes
 	github.com/shirou/gopsutil/v4 v4.26.10 // memory, disk and processor on every system
+	github.com/sigstore/protobuf-specs v0.5.2 // bundles
 	github.com/urfave/cli/v2 v2.27.7 // command line
 	github.com/x448/float16 v0.8.4 // half precision
 	github.com/xrash/smetrics v0.0.0-20250705151800-55b8f293f342 // the nearest known name in hints
@@ -63,4 +67,5 @@ require (
 	golang.org/x/image v0.46.0 // indirect
 	golang.org/x/time v0.16.0 // indirect
 	golang.org/x/tools v0.52.0 // indirect
+	google.golang.org/genproto/googleapis/api v0.0.0-20260203192932-546029d2fa20 // indirect
 )

@@ -87,6 +87,7 @@ func verifyCommand() *cli.Command {
 		Name: "verify", Category: groupLook, ArgsUsage: "FILE|DIR", Usage: "check an artifact against its receipt, byte by byte",
 		Flags: join([]cli.Flag{
 			&cli.BoolFlag{Name: "rebuild", Usage: "make the file again from its pinned source and compare the bytes"},
+			&cli.StringFlag{Name: "key", Usage: "check the signed bundle beside the file with the public key in `FILE` (PEM)"},
 		}, workFlags(), hubFlags()),
 		Action: action(1, 1, verify),
 	}
@@ -112,6 +113,9 @@ func verify(ctx context.Context, c *cli.Context, o *output) error {
 				state = "differs"
 			}
 			o.printf("%s  %s  %s%s\n", state, f.Path, f.Digest, dash(f.Says))
+		}
+		if key := c.String("key"); err == nil && key != "" {
+			err = verifySigned(ctx, path, key, r, o)
 		}
 		if err == nil && c.Bool("rebuild") {
 			err = rebuild(ctx, c, o, path, r)

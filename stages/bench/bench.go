@@ -195,6 +195,7 @@ func Measure(ctx context.Context, child *llamacpp.Child, o Options) (*Report, er
 		return nil, err
 	}
 	r := &Report{Model: m, System: child.System, LoadSeconds: m.LoadSeconds, Setting: setting(o)}
+	r.System.Notes = nil // paths of this user's home, which a published receipt need not tell
 	b := &budget{total: o.Budget, begun: time.Now()}
 	largest := -1
 	for i, t := range o.Tests {
@@ -228,6 +229,9 @@ func setting(o Options) *Setting {
 	s := &Setting{Batch: c.Batch, UBatch: c.UBatch, Flash: c.Flash, CPU: o.Model.CPUOnly}
 	if c.TypeK != 0 {
 		s.KV = c.TypeK.String()
+	}
+	if *s == (Setting{}) {
+		return nil
 	}
 	return s
 }

@@ -19,6 +19,7 @@ import (
 	"quern/stages/source"
 
 	"github.com/google/renameio/v2"
+	"github.com/gowebpki/jcs"
 )
 
 // ReceiptVersion is the form of receipts. A reader refuses a newer one.
@@ -30,7 +31,8 @@ const Suffix = ".receipt.json"
 // maxReceipt bounds what is read: a receipt names every tensor of a model, of which the largest has some hundred thousand.
 const maxReceipt = 256 << 20
 
-// Receipt says where a file comes from, how it was made, and what it did when it was tried.
+// Receipt says where a file comes from, how it was made, and what it did when it was tried. Its schema is
+// receipt.schema.json.
 type Receipt struct {
 	Version   int              `json:"receipt_version"`
 	Made      time.Time        `json:"made"`
@@ -187,11 +189,15 @@ func tensors(a *job.Artifact) []Tensor {
 	return ts
 }
 
-// Write puts the receipt beside its file.
+// Write puts the receipt beside its file, in canonical JSON (RFC 8785) and a line's end: the same receipt is the same bytes,
+// whatever wrote it.
 func (r *Receipt) Write(path string) error {
-	b, err := json.MarshalIndent(r, "", " ")
+	b, err := json.Marshal(r)
 	if err != nil {
 		return err
+	}
+	if b, err = jcs.Transform(b); err != nil {
+		return fmt.Errorf("receipt %s: %w", path, err)
 	}
 	return renameio.WriteFile(path, append(b, '\n'), 0o644)
 }
