@@ -13,7 +13,7 @@ func (p *Plan) Lookup(key string) (any, bool) {
 // Int is the value of a key of any integer kind, or of a bool (0 and 1), that fits int64.
 func (p *Plan) Int(key string) (int64, bool) {
 	v, _ := p.Lookup(key)
-	return asInt(v)
+	return Integer(v)
 }
 
 // Uint is the value of a key of any integer kind, or of a bool (0 and 1), that is not negative.
@@ -22,7 +22,7 @@ func (p *Plan) Uint(key string) (uint64, bool) {
 	if u, ok := v.(uint64); ok {
 		return u, true
 	}
-	n, ok := asInt(v)
+	n, ok := Integer(v)
 	return uint64(n), ok && n >= 0
 }
 
@@ -76,7 +76,7 @@ func (p *Plan) Ints(key string) ([]int64, bool) {
 	}
 	out := make([]int64, n)
 	for i := range out {
-		if out[i], ok = asInt(elementAt(v, i)); !ok {
+		if out[i], ok = Integer(elementAt(v, i)); !ok {
 			return nil, false
 		}
 	}
@@ -99,8 +99,8 @@ func (p *Plan) Architecture() string {
 	return s
 }
 
-// asInt widens any integer kind. Writers disagree on kinds (u32 here, i32 or u64 there), so lookups must not insist on one.
-func asInt(v any) (int64, bool) {
+// Integer is any integer kind of a value, false where int64 does not hold it. Writers disagree on kinds (u32 here, i32 or u64 there), so lookups must not insist on one.
+func Integer(v any) (int64, bool) {
 	switch v := v.(type) {
 	case uint8:
 		return int64(v), true

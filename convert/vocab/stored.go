@@ -193,21 +193,8 @@ func markers(d *stored.Definition, e entries) {
 
 // whole is a whole number of any width.
 func whole(v any) (int64, bool) {
-	switch v := v.(type) {
-	case uint8:
-		return int64(v), true
-	case int8:
-		return int64(v), true
-	case uint16:
-		return int64(v), true
-	case int16:
-		return int64(v), true
-	case uint32:
-		return int64(v), true
-	case int32:
-		return int64(v), true
-	case uint64:
-		return int64(v), true
+	if n, ok := gguf.Integer(v); ok {
+		return n, true
 	}
 	return integer(v)
 }

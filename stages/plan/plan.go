@@ -214,7 +214,10 @@ func lines(s *job.State) []pipeline.Line {
 	}
 	if a := s.Advice; a != nil && len(s.Files) > 0 {
 		f := s.Files[0]
-		why := a.Reasons[0][strings.Index(a.Reasons[0], ": ")+2:]
+		why := a.Reasons[0]
+		if _, rest, ok := strings.Cut(why, ": "); ok { // the type stands before it already
+			why = rest
+		}
 		add("type", "%-8s %s, %.2f bits a weight; %s%s", f.Type, Size(f.Bytes), f.BitsPerWeight(), why, runnerUp(a))
 	}
 	if p := s.Projector(); p != nil {
