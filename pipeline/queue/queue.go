@@ -122,7 +122,7 @@ func Connect(ctx context.Context, o Options) (*Queue, error) {
 			opts = append(opts, nats.RootCAs(o.CA))
 		}
 	}
-	nc, err := nats.Connect(o.URL, opts...)
+	nc, err := dial(ctx, o.URL, opts)
 	if err != nil {
 		return nil, &Error{"reach " + withoutSecrets(o.URL), err, "`quern queue serve` starts a server on this machine"}
 	}
@@ -132,6 +132,24 @@ func Connect(ctx context.Context, o Options) (*Queue, error) {
 		return nil, &Error{"set up " + withoutSecrets(o.URL), err, "the server needs JetStream, and this user the right to make streams"}
 	}
 	return q, nil
+}
+
+// restart is how long a server may take to come back before it counts as not there.
+const restart = 5 * time.Second
+
+// dial connects, and tries again while the server may be restarting. Refusals of another kind end it at once.
+func dial(ctx context.Context, url string, opts []nats.Option) (*nats.Conn, error) {
+	for deadline := time.Now().Add(restart); ; {
+		nc, err := nats.Connect(url, opts...)
+		if !errors.Is(err, nats.ErrNoServers) || time.Now().After(deadline) {
+			return nc, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // withoutSecrets takes user and token out of an address.
