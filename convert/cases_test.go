@@ -197,10 +197,6 @@ var refused = map[string]string{
 	"UltravoxModel": "it has no text model: the one that its config.json names is converted",
 }
 
-// foldedNorms are cases with batch norms, which are folded with a square root: torch's on x86-64 is not the nearest float32 for one value
-// in six. arch's TestBatchNorm holds the values, to two units in the last place.
-var foldedNorms = []string{"mmproj-granite-speech", "mmproj-granite-speech-plus", "mmproj-lfm2-audio"}
-
 // TestCases converts every recorded case of a registered class and compares files by their bytes. It prints, by family,
 // how many there are. A registered class that no case shows is a failure: nothing would hold it against the reference.
 func TestCases(t *testing.T) {
@@ -218,9 +214,6 @@ func TestCases(t *testing.T) {
 		c, err := conformance.OpenCase(tree, name)
 		if err != nil {
 			t.Fatal(err)
-		}
-		if slices.Contains(foldedNorms, c.Name) {
-			c.Tolerance.Loose = ".conv_norm"
 		}
 		src, err := c.Checkpoint()
 		if err != nil {

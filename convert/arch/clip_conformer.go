@@ -2,7 +2,6 @@ package arch
 
 import (
 	"fmt"
-	"math"
 
 	"quern/convert/fault"
 	"quern/convert/gguf"
@@ -86,9 +85,9 @@ func batchNorm(ts ...view.Tensor) (view.Tensor, error) {
 		}
 		half = half && ts[i].DType == safetensors.F16
 	}
-	typ := safetensors.F32
+	typ, root := safetensors.F32, torchSqrt
 	if half {
-		typ = safetensors.F16
+		typ, root = safetensors.F16, halfSqrt
 	}
 	return view.Zip(typ, func(_ int64, dst []float32, in [][]float32) {
 		round := func(v []float32) { view.Round(v, typ) }
@@ -98,9 +97,7 @@ func batchNorm(ts ...view.Tensor) (view.Tensor, error) {
 		}
 		round(a)
 		for i := range a {
-			if a[i] = float32(math.Sqrt(float64(a[i]))); a[i] != a[i] {
-				a[i] = math.Float32frombits(0x7fc00000) // torch's own: the processor's has a sign
-			}
+			a[i] = root(a[i])
 		}
 		round(a)
 		for i := range a {
