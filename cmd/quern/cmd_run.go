@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
 	"quern/pipeline"
 	"quern/quantize/llamacpp"
@@ -51,13 +53,35 @@ func modelOptions(c *cli.Context, path string) (llamacpp.ModelOptions, llamacpp.
 func smokeCommand() *cli.Command {
 	return &cli.Command{
 		Name: "smoke", Category: groupSteps, ArgsUsage: "FILE", Usage: "load, generate, look for the known failure modes",
-		Flags:  join([]cli.Flag{&cli.StringFlag{Name: "against", Usage: "`FILE` of the source precision to compare with"}}, inferenceFlags()),
+		Description: describeChecks(),
+		Flags: join([]cli.Flag{
+			&cli.StringFlag{Name: "against", Usage: "`FILE` of the source precision to compare with"},
+			&cli.StringFlag{Name: "checks", Usage: "make only `NAME,...` of the checks above; " + smoke.Untrained + " for random weights (default: all that fit the model)"},
+		}, inferenceFlags()),
 		Action: action(1, 1, smokeFile),
 	}
 }
 
+// describeChecks lists the checks by name; a star marks those that random weights cannot pass.
+func describeChecks() string {
+	var b strings.Builder
+	b.WriteString("Each model gets the checks that fit it. A star marks those that only trained weights pass; --checks " + smoke.Untrained + " leaves them out.\n")
+	for _, k := range smoke.Kinds() {
+		star := ' '
+		if k.Trained {
+			star = '*'
+		}
+		fmt.Fprintf(&b, "\n%-10s %c %s", k.Name, star, k.Judges)
+	}
+	return b.String()
+}
+
 func smokeFile(ctx context.Context, c *cli.Context, o *output) error {
 	path, err := ggufFile(c.Args().First())
+	if err != nil {
+		return err
+	}
+	checks, err := smoke.ParseChecks(c.String("checks"))
 	if err != nil {
 		return err
 	}
@@ -66,7 +90,7 @@ func smokeFile(ctx context.Context, c *cli.Context, o *output) error {
 		return err
 	}
 	defer child.Close()
-	opts := smoke.Options{Source: c.String("against")}
+	opts := smoke.Options{Source: c.String("against"), Checks: checks}
 	opts.Model, opts.Context = modelOptions(c, path)
 	r, err := smoke.Try(ctx, child, opts)
 	if err != nil {

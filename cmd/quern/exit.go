@@ -37,7 +37,7 @@ var exits = []struct {
 	{0, "success", func(error) bool { return false }},
 	{130, "cancelled by the user", isType[*cancelled]},
 	{2, "usage: an unknown command or option, a missing or wrong argument", func(err error) bool {
-		return isType[*usageError](err) || isType[*policy.OptionError](err) || isType[*plan.OutputError](err) || isType[*machine.UnknownMachineError](err) || isType[manifest.Errors](err) || isType[*queue.OpenError](err) || errors.Is(err, hfclient.ErrInvalid) || refused(err, policy.Requantize, policy.NeedsImatrix, policy.NoFallback, policy.BadShape, policy.BadType)
+		return isType[*usageError](err) || isType[*policy.OptionError](err) || isType[*plan.OutputError](err) || isType[*machine.UnknownMachineError](err) || isType[*smoke.UnknownCheckError](err) || isType[manifest.Errors](err) || isType[*queue.OpenError](err) || errors.Is(err, hfclient.ErrInvalid) || refused(err, policy.Requantize, policy.NeedsImatrix, policy.NoFallback, policy.BadShape, policy.BadType)
 	}},
 	{10, "not found: a repository, revision, file or folder", anyIs(fs.ErrNotExist, hfclient.ErrNotFound)},
 	{11, "gated or not authorised: accept the licence on the model's page, or set HF_TOKEN", anyIs(hfclient.ErrGated)},

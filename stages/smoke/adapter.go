@@ -8,21 +8,16 @@ import (
 	"quern/quantize/llamacpp"
 )
 
-const (
-	nameAdapter = "adapter"
-	nameChange  = "change"
-)
-
 // looked is how many tokens the model reads before its next-token logits are compared with and without the adapter.
 const looked = 32
 
 // adapted are the checks of an adapter on its base: it goes on, it changes what the base says, and the base still follows a
 // text with it. What it says then is not judged: an adapter may have learned to answer with one word.
-func (t *run) adapted() []func() error {
+func (t *run) adapted(tokens step) []step {
 	if t.embeds() || t.readsBoth() || t.model.Pooling == "rank" {
-		return []func() error{t.putOn}
+		return []step{{[]string{nameAdapter}, t.putOn}}
 	}
-	return []func() error{t.checkTokens, t.checkChange, t.checkPerplexity}
+	return []step{tokens, {[]string{nameAdapter, nameChange}, t.checkChange}, {[]string{namePerplexity}, t.checkPerplexity}}
 }
 
 // putOn loads the adapter onto the base. errUnfit ends the test where llama.cpp refuses it.
@@ -48,7 +43,11 @@ func (t *run) putOn() error {
 var errUnfit = errors.New("the adapter does not fit")
 
 func (t *run) checkChange() error {
-	ids := t.tokens[:min(looked, len(t.tokens))]
+	ids, err := t.judged()
+	if err != nil {
+		return err
+	}
+	ids = ids[:min(looked, len(ids))]
 	if len(ids) == 0 {
 		ids = []int32{max(0, t.model.Vocab.BOS)}
 	}

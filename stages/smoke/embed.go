@@ -7,14 +7,6 @@ import (
 	"quern/quantize/llamacpp"
 )
 
-// The names of the checks of embedders and rerankers.
-const (
-	nameEmbedding  = "embedding"
-	nameSimilarity = "similarity"
-	nameRanking    = "ranking"
-	nameClasses    = "classes"
-)
-
 // Two sentences that mean the same, and one that does not.
 var sentences = []string{
 	"A woman is playing the violin in a concert hall.",
@@ -36,6 +28,7 @@ func (t *run) checkEmbedding() error {
 	n := norm(v[0])
 	t.judge(bad == 0 && n > 0, Check{Name: nameEmbedding, Value: fmt.Sprintf("%d values, %s pooling, norm %.3g, %d not finite", len(v[0]), pooling, n, bad), Limit: "finite and not zero", Next: next, Score: n})
 	near, far := cosine(v[0], v[1]), cosine(v[0], v[2])
+	t.guesses = !(near > far)
 	t.judge(near > far, Check{Name: nameSimilarity, Value: fmt.Sprintf("%.3f for the same meaning, %.3f for another", near, far), Limit: "the first is greater", Next: next, Score: near - far})
 	return nil
 }
@@ -70,6 +63,7 @@ func (t *run) checkReranker() error {
 		return nil
 	}
 	yes, no := float64(v[0][0]), float64(v[1][0])
+	t.guesses = !(yes > no)
 	t.judge(notFinite(v[0])+notFinite(v[1]) == 0 && yes > no, Check{Name: nameRanking, Value: fmt.Sprintf("%.3f for the answer, %.3f for another text", yes, no), Limit: "the first is greater",
 		Next: "the classifier head or the pooling type is not the checkpoint's", Score: yes - no})
 	return nil

@@ -2,6 +2,7 @@ package smoke_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -54,8 +55,11 @@ func TestFamilies(t *testing.T) {
 			}
 			dir := t.TempDir()
 			o := options(random(t, c, "q8_0", dir))
-			o.Source = random(t, c, "f32", dir)
+			o.Source, o.Checks = random(t, c, "f32", dir), []string{smoke.Untrained}
 			r := try(t, o)
+			if err := r.Err(f.name); err != nil {
+				t.Error(err)
+			}
 			state := map[string]smoke.Check{}
 			for _, c := range r.Checks {
 				state[c.Name] = c
@@ -71,6 +75,22 @@ func TestFamilies(t *testing.T) {
 		})
 	}
 	t.Logf("%d of %d families at random load and compute numbers", passed, len(families))
+}
+
+// TestRandomWeights wants the failures that random weights cannot help to say what they may come from.
+func TestRandomWeights(t *testing.T) {
+	tree, err := conformance.OpenBundle("../../convert/testdata/cases.tar.zst")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := conformance.OpenCase(tree, "convert/llama3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f *smoke.Failure
+	if err := try(t, options(random(t, c, "q8_0", t.TempDir()))).Err("random"); !errors.As(err, &f) || !strings.Contains(f.Hint(), "random or untrained weights?") {
+		t.Errorf("got %v", err)
+	}
 }
 
 // random writes the file of a case and gives its path.

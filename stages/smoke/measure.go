@@ -3,6 +3,7 @@ package smoke
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"quern/quantize/llamacpp"
 )
@@ -15,10 +16,14 @@ const chunk = 256
 // token of this very text occurs. The measure scales with the vocabulary, and a working model of any size and language
 // mix beats it; scrambled weights do not.
 func (t *run) checkPerplexity() error {
-	length := min(chunk, len(t.tokens), max(2, t.model.TrainContext))
+	tokens, err := t.judged()
+	if err != nil {
+		return err
+	}
+	length := min(chunk, len(tokens), max(2, t.model.TrainContext))
 	switch {
-	case len(t.tokens) < 32:
-		t.skip(namePerplexity, fmt.Sprintf("the text has only %d tokens", len(t.tokens)))
+	case len(tokens) < 32:
+		t.skip(namePerplexity, fmt.Sprintf("the text has only %d tokens", len(tokens)))
 		return nil
 	case t.readsBoth():
 		t.skip(namePerplexity, noChain)
@@ -26,17 +31,30 @@ func (t *run) checkPerplexity() error {
 	}
 	o := t.o.Context
 	o.Context = length
-	p, err := t.child.Perplexity(t.ctx, llamacpp.PerplexityArgs{ContextOptions: o, Slot: t.model.Slot, Tokens: t.tokens}, nil)
+	p, err := t.child.Perplexity(t.ctx, llamacpp.PerplexityArgs{ContextOptions: o, Slot: t.model.Slot, Tokens: tokens}, nil)
 	if err != nil {
 		return err
 	}
-	baseline := unigram(t.tokens)
+	baseline := unigram(tokens)
 	value := float64(p.Value)
 	t.r.Perplexity = value
 	ok := p.NonFinite == 0 && value > 1 && value < baseline
+	t.guesses = !ok && value > float64(t.model.Vocab.Tokens)/2
 	t.judge(ok, Check{Name: namePerplexity, Value: fmt.Sprintf("%.1f", value), Limit: fmt.Sprintf("under %.1f, which knowing the text's words without their order gives", baseline), Score: value,
 		Next: "the model does not follow the text: a wrong rope base or scaling, a swapped permutation, a wrong norm, or a type too small for this model"})
 	return nil
+}
+
+// untrained is what a failure means first where the model knows nothing of language.
+const untrained = "random or untrained weights? then `--checks " + Untrained + "` makes the checks that those can pass; else "
+
+// admit says of failures that a model which only guesses cannot help that it may never have been trained.
+func (t *run) admit() {
+	for i, c := range t.r.Checks {
+		if t.guesses && c.State == Failed && slices.ContainsFunc(kinds, func(k Kind) bool { return k.Name == c.Name && k.Trained }) {
+			t.r.Checks[i].Next = untrained + c.Next
+		}
+	}
 }
 
 // noChain is why encoder-decoders and diffusion models are not measured over a text.
@@ -68,7 +86,11 @@ func (t *run) checkSource() error {
 		t.skip(nameSource, noChain)
 		return nil
 	}
-	length := min(chunk, len(t.tokens), max(2, t.model.TrainContext))
+	tokens, err := t.judged()
+	if err != nil {
+		return err
+	}
+	length := min(chunk, len(tokens), max(2, t.model.TrainContext))
 	load := t.o.Model
 	load.Path = t.o.Source
 	src, err := t.child.Load(t.ctx, load)
@@ -77,7 +99,7 @@ func (t *run) checkSource() error {
 	}
 	o := t.o.Context
 	o.Context = length
-	d, err := t.child.Divergence(t.ctx, llamacpp.DivergenceArgs{ContextOptions: o, Source: src.Slot, Candidates: []int{t.model.Slot}, Tokens: t.tokens}, nil)
+	d, err := t.child.Divergence(t.ctx, llamacpp.DivergenceArgs{ContextOptions: o, Source: src.Slot, Candidates: []int{t.model.Slot}, Tokens: tokens}, nil)
 	if uerr := t.child.Unload(t.ctx, src.Slot); err == nil {
 		err = uerr
 	}

@@ -18,14 +18,6 @@ import (
 // A projector is tried beside its model: what its keys say must be what its tensors are, and what it makes must fit the model. Where
 // the runtime has llama.cpp's multimodal library the model is shown two pictures, or played two sounds, that differ.
 
-const (
-	nameTowers  = "towers"
-	nameShapes  = "shapes"
-	nameWidth   = "width"
-	namePicture = "picture"
-	nameSound   = "sound"
-)
-
 // withPicture tries the projector a beside the first model of the run.
 func withPicture(ctx context.Context, rt *llamacpp.Runtime, s *job.State, a *job.Artifact) (*Report, error) {
 	t := &run{ctx: ctx, r: &Report{}}
@@ -164,7 +156,7 @@ func (t *run) perceive(rt *llamacpp.Runtime, s *job.State, model, projector stri
 	defer child.Close()
 	m, err := child.Load(t.ctx, llamacpp.ModelOptions{Path: model})
 	if err != nil {
-		return t.tolerate(err)
+		return t.tolerate(err, namePicture)
 	}
 	args := llamacpp.ProjectorArgs{Slot: m.Slot, Path: projector}
 	if s.Advice != nil {
@@ -177,7 +169,7 @@ func (t *run) perceive(rt *llamacpp.Runtime, s *job.State, model, projector stri
 		return nil
 	}
 	if err != nil {
-		return t.tolerate(err)
+		return t.tolerate(err, namePicture)
 	}
 	if has.Vision {
 		if err := t.differ(child, m.Slot, namePicture, picture(0), picture(1)); err != nil {
@@ -198,7 +190,7 @@ func (t *run) differ(child *llamacpp.Child, slot int, name string, a, b llamacpp
 		args.Slot, args.Before, args.After = slot, "Look and listen: ", " What is it?"
 		seen, row, err := child.Perceive(t.ctx, args)
 		if err != nil {
-			return t.tolerate(err)
+			return t.tolerate(err, namePicture)
 		}
 		logits[i], tokens = row, seen.Tokens
 	}

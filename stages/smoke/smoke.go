@@ -29,9 +29,10 @@ type Options struct {
 	// token check only goes there and back again. Texts must not begin with a blank: whether SentencePiece puts another
 	// before it is not the same in every tokenizer's file.
 	Encoded []Encoded
-	Adapter string // a LoRA file that is tried on the model; "" when the model itself is
-	Source  string // a file of the source precision to compare with; "" when there is none at hand
-	Text    string // the text that is judged; "" means the one that quern ships
+	Adapter string   // a LoRA file that is tried on the model; "" when the model itself is
+	Source  string   // a file of the source precision to compare with; "" when there is none at hand
+	Text    string   // the text that is judged; "" means the one that quern ships
+	Checks  []string // names of the checks to make, as ParseChecks gives them; nil: all that fit the model
 	// MaxDivergence is the largest mean Kullback-Leibler divergence from the source, in nats; 0 means 1.5, which a
 	// working file of less than two bits a weight still meets.
 	MaxDivergence float64
@@ -156,7 +157,9 @@ type run struct {
 	o      Options
 	r      *Report
 	model  *llamacpp.Model
-	tokens []int32 // of the judged text
+	tokens []int32 // of the judged text, once it was encoded
+	// guesses is set where the model predicts no better than a guess among all its tokens, or finds no order of meaning.
+	guesses bool
 }
 
 // Try runs all checks that fit the model in the child. Its error tells of a runtime that failed; a file that fails is
@@ -172,23 +175,10 @@ func Try(ctx context.Context, child *llamacpp.Child, o Options) (*Report, error)
 	if ok, err := t.load(); err != nil || !ok {
 		return t.r, err
 	}
-	steps := t.generator()
-	switch {
-	case t.model.Pooling == "rank" || t.model.Classifier && t.model.Pooling == "": // embedders may carry labels of their library too
-		steps = []func() error{t.checkTokens, t.checkReranker}
-	case t.embeds():
-		steps = []func() error{t.checkTokens, t.checkEmbedding}
+	if err := t.all(t.steps()); err != nil {
+		return t.r, err
 	}
-	if o.Adapter != "" {
-		steps = t.adapted()
-	}
-	for _, step := range steps {
-		if err := t.tolerate(step()); errors.Is(err, errUnfit) {
-			return t.r, nil
-		} else if err != nil {
-			return t.r, err
-		}
-	}
+	t.admit()
 	if u, err := child.Usage(ctx); err == nil {
 		t.r.PeakRSS = u.PeakRSS
 	}
@@ -201,21 +191,51 @@ func (t *run) embeds() bool {
 	return !m.Causal || m.Encoder && !m.Decoder || m.Pooling == "mean" || m.Pooling == "cls" || m.Pooling == "last"
 }
 
-func (t *run) generator() []func() error {
-	return []func() error{t.checkTokens, t.checkGeneration, t.checkEnd, t.checkPerplexity, t.checkSource}
+// steps are the checks that fit the model.
+func (t *run) steps() []step {
+	tokens := step{[]string{nameTokens}, t.checkTokens}
+	switch {
+	case t.o.Adapter != "":
+		return t.adapted(tokens)
+	case t.model.Pooling == "rank" || t.model.Classifier && t.model.Pooling == "": // embedders may carry labels of their library too
+		return []step{tokens, {[]string{nameRanking, nameClasses}, t.checkReranker}}
+	case t.embeds():
+		return []step{tokens, {[]string{nameEmbedding, nameSimilarity}, t.checkEmbedding}}
+	}
+	steps := []step{tokens, {[]string{nameLogits, nameRepetition, nameUTF8}, t.checkGeneration}}
+	return append(steps, step{[]string{nameEnd}, t.checkEnd}, step{[]string{namePerplexity}, t.checkPerplexity}, step{[]string{nameSource}, t.checkSource})
+}
+
+// all makes the checks that are wanted, and says of those that were named and do not fit the model that they were not made.
+func (t *run) all(steps []step) error {
+	for _, s := range steps {
+		name := t.o.wanted(s)
+		if name == "" {
+			continue
+		}
+		if err := t.tolerate(s.run(), name); errors.Is(err, errUnfit) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+	for _, name := range t.o.misfits(steps) {
+		t.skip(name, "no check for this kind of model")
+	}
+	return nil
 }
 
 // tolerate turns what llama.cpp refuses while it lives into a failed check: the file is at fault, not the runtime.
-func (t *run) tolerate(err error) error {
+func (t *run) tolerate(err error, check string) error {
 	var e *llamacpp.Error
 	if !errors.As(err, &e) || e.Fault != llamacpp.Refused {
 		return err
 	}
 	if strings.Contains(e.Says, "ctx_other") {
-		t.skip(e.Op, "a draft model runs only beside the model that it was made for")
+		t.skip(check, "a draft model runs only beside the model that it was made for")
 		return nil
 	}
-	t.fail(e.Op, e.Says, "", e.Next)
+	t.add(Check{Name: check, State: Failed, Value: e.Says, Next: e.Next})
 	return nil
 }
 
@@ -235,7 +255,12 @@ func (t *run) load() (bool, error) {
 	return true, nil
 }
 
-func (t *run) add(c Check) { t.r.Checks = append(t.r.Checks, c) }
+// add keeps a check that is wanted. That a file does not load is always told.
+func (t *run) add(c Check) {
+	if t.o.wants(c.Name) || c.State == Failed && (c.Name == nameLoad || c.Name == nameAdapter) {
+		t.r.Checks = append(t.r.Checks, c)
+	}
+}
 
 func (t *run) pass(name, value, limit string, score float64) {
 	t.add(Check{Name: name, State: Passed, Value: value, Limit: limit, Score: score})

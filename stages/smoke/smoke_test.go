@@ -76,7 +76,7 @@ func TestSoundFiles(t *testing.T) {
 		if r.Count(smoke.Passed) != 8 || r.Text == "" || r.SameTop < 0.7 || r.PeakRSS == 0 {
 			t.Errorf("%s: %d checks passed, text %q, same top %v, peak %d", p, r.Count(smoke.Passed), r.Text, r.SameTop, r.PeakRSS)
 		}
-		if !strings.HasPrefix(r.Summary(), "8 checks: load, tokens, logits, repetition, utf-8, end of text, perplexity ") {
+		if !strings.HasPrefix(r.Summary(), "8 checks: load, tokens, logits, repetition, utf-8, end, perplexity ") {
 			t.Errorf("summary %q", r.Summary())
 		}
 	}
@@ -91,6 +91,33 @@ func TestWithoutCompany(t *testing.T) {
 	}
 	if r.Count(smoke.Skipped) != 1 {
 		t.Errorf("%d checks skipped, the comparison with the source is one: %+v", r.Count(smoke.Skipped), r.Checks)
+	}
+}
+
+// Only the checks that were asked for are made; a name that does not fit the model says so, and one that is none is refused.
+func TestChosenChecks(t *testing.T) {
+	path := pockettest.Files(t, "Q8_0")[0]
+	for list, want := range map[string]string{
+		"load,tokens,logits": "load ok, tokens ok, logits ok",
+		"perplexity":         "perplexity ok",
+		"untrained,ranking":  "load ok, tokens ok, logits ok, end ok, source skipped, ranking skipped",
+	} {
+		o := options(path)
+		var err error
+		if o.Checks, err = smoke.ParseChecks(list); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, c := range try(t, o).Checks {
+			got = append(got, c.Name+" "+string(c.State))
+		}
+		if strings.Join(got, ", ") != want {
+			t.Errorf("--checks %s: %v, want %s", list, got, want)
+		}
+	}
+	var unknown *smoke.UnknownCheckError
+	if _, err := smoke.ParseChecks("load,beauty"); !errors.As(err, &unknown) || !strings.Contains(unknown.Hint(), "perplexity") {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -181,7 +208,7 @@ func TestSpoiledFiles(t *testing.T) {
 			return b
 		}, "logits"},
 		{"merges of another vocabulary", swapTokens, "tokens"},
-		{"a word for the end token", patch("tokenizer.ggml.eos_token_id", uint32(500)), "end of text"},
+		{"a word for the end token", patch("tokenizer.ggml.eos_token_id", uint32(500)), "end"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			spoiled := filepath.Join(t.TempDir(), "spoiled.gguf")

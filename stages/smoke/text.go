@@ -9,18 +9,6 @@ import (
 	"quern/quantize/llamacpp"
 )
 
-// The names of the checks of a generator.
-const (
-	nameLoad       = "load"
-	nameTokens     = "tokens"
-	nameLogits     = "logits"
-	nameRepetition = "repetition"
-	nameUTF8       = "utf-8"
-	nameEnd        = "end of text"
-	namePerplexity = "perplexity"
-	nameSource     = "source"
-)
-
 const (
 	prompt    = "In the morning, when the sun had come up over the trees,"
 	question  = "Write two sentences about a river."
@@ -34,11 +22,10 @@ func (t *run) checkTokens() error {
 		t.skip(nameTokens, "the file has no vocabulary")
 		return nil
 	}
-	ids, err := t.encode(t.o.Text, true)
+	ids, err := t.judged()
 	if err != nil {
 		return err
 	}
-	t.tokens = ids
 	compared := 0
 	for _, e := range t.o.Encoded {
 		got, err := t.encode(e.Text, e.Special)
@@ -57,6 +44,18 @@ func (t *run) checkTokens() error {
 		return nil
 	}
 	return t.roundTrip(ids)
+}
+
+// judged is the judged text as tokens.
+func (t *run) judged() ([]int32, error) {
+	if k := t.model.Vocab.Kind; t.tokens == nil && k != "none" && k != "" {
+		ids, err := t.encode(t.o.Text, true)
+		if err != nil {
+			return nil, err
+		}
+		t.tokens = ids
+	}
+	return t.tokens, nil
 }
 
 // roundTrip judges a vocabulary by itself: what is encoded must decode to the same text. WordPiece and Unigram lose case,
