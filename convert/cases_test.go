@@ -61,7 +61,7 @@ func options(c *conformance.Case, src fs.FS, args []string) (o convert.Options, 
 		case "--outtype":
 			o.Type = arch.FileType(value)
 		case "--model-name":
-			o.ModelName = value
+			o.ModelName = &value
 		case "--metadata":
 			o.Metadata, err = fs.ReadFile(src, file(value))
 		case "--target-model-dir":

@@ -36,7 +36,7 @@ type Options struct {
 	Type        arch.FileType // what matrices are stored as; empty: arch.Auto
 	Projector   bool          // the vision or audio part instead of the text model
 	VocabOnly   bool          // a file without tensors
-	ModelName   string        // general.name, whatever the card says
+	ModelName   *string       // general.name, whatever the card says; an empty one leaves the key out
 	Metadata    []byte        // JSON object that overrides general.* (--metadata); nil: none
 	As          string        // class name to convert as, whatever config.json says
 	Strict      bool          // a broken model card fails the conversion, as in the reference

@@ -104,10 +104,14 @@ func splitting(c *cli.Context) (gguf.Splitting, error) {
 
 func convertOptions(c *cli.Context) (convert.Options, error) {
 	o := convert.Options{
-		As: c.String("as"), Pre: c.String("pre"), ModelName: c.String("model-name"), Strict: c.Bool("strict"),
+		As: c.String("as"), Pre: c.String("pre"), Strict: c.Bool("strict"),
 		FP8AsQ8: c.Bool("fp8-as-q8"), FuseQKV: c.Bool("fuse-qkv"), FuseGateUp: c.Bool("fuse-gate-up-exps"), MTPOnly: c.Bool("mtp"), NoMTP: c.Bool("no-mtp"),
 		DSpark: c.Bool("dspark"), Dense: c.Bool("sentence-transformers-dense-modules"), VocabOnly: c.Bool("vocab-only"), Projector: c.Bool("mmproj"),
 		Mistral: c.Bool("mistral-format"), OwnTemplate: c.Bool("disable-mistral-community-chat-template"),
+	}
+	if c.IsSet("model-name") {
+		name := c.String("model-name")
+		o.ModelName = &name
 	}
 	if o.MTPOnly && o.NoMTP {
 		return o, usagef("", "--mtp and --no-mtp exclude one another")

@@ -110,7 +110,9 @@ func New(ctx context.Context, e *Env) (*Build, error) {
 // allowed refuses options that the architecture does not have.
 func (b *Build) allowed() error {
 	a, o := b.Env.Arch, b.Options
-	if !a.MTP && (o.NoMTP || o.MTPOnly) {
+	// A draft has no prediction layers of a trunk beside it: there is nothing to leave out, and the reference agrees.
+	nothing := a.DSpark && !o.MTPOnly
+	if !a.MTP && !nothing && (o.NoMTP || o.MTPOnly) {
 		return &fault.Unsupported{On: b.HF, Says: "its multi-token prediction layers cannot be left out or taken alone"}
 	}
 	if o.DSpark && !a.DSpark {

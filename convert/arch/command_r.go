@@ -16,7 +16,7 @@ var (
 var _ = Register(Arch{
 	HF:     []string{"CohereForCausalLM"},
 	GGUF:   "command-r",
-	Config: Keys{Let("max_position_embeddings", Cfg("model_max_length", "max_position_embeddings"))},
+	Config: Keys{Let("max_position_embeddings", CfgNull("model_max_length", "max_position_embeddings"))},
 	Names:  TextNames,
 	Keys:   TextKeys.Then(logitScale, noScaling),
 	Vocab:  vocab.GPT2,

@@ -53,6 +53,17 @@ func Cfg(keys ...string) Expr {
 	}}
 }
 
+// CfgNull is Cfg where a null is an answer: some key must be there, but nothing is written for its null.
+func CfgNull(keys ...string) Expr {
+	given := Cfg(keys...)
+	return &expr{given.String() + " or null", func(e *Env) (any, error) {
+		if v, ok := e.value(keys...); ok && v == nil {
+			return nil, nil
+		}
+		return given.Eval(e)
+	}}
+}
+
 // Opt is the first of the keys that the configuration has, nil for none or null. A key with a nil value is not written.
 func Opt(keys ...string) Expr {
 	return &expr{strings.Join(keys, "|") + "?", func(e *Env) (any, error) {

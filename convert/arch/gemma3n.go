@@ -33,7 +33,9 @@ var _ = Register(Arch{
 		Set("attention.sliding_window_pattern", slidingLayers),
 	),
 	VocabInput: func(e *Env, in *vocab.Input) error { // not that of the embeddings by layer
-		if !e.Config.Has("vocab_size") {
+		// The reference takes the smaller size out of the way only where it is a number: its null stays, is found first, and
+		// leaves the tokenizer's own size.
+		if v, has := e.value("vocab_size_per_layer_input"); has && v == nil || !e.Config.Has("vocab_size") {
 			return nil
 		}
 		n, err := e.Int(Cfg("vocab_size"))

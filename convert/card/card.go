@@ -50,9 +50,9 @@ type Input struct {
 	Repo      string         // id on the Hub (org/name), when it comes from there; see Metadata
 	Config    *config.Config // for `_name_or_path` of the file; nil when there is none
 	Params    Params
-	Override  []byte // contents of an override file (JSON), nil for none
-	ModelName string // replaces the name, "" for none
-	Strict    bool   // fail where the reference fails on a card or generation_config.json
+	Override  []byte  // contents of an override file (JSON), nil for none
+	ModelName *string // replaces the name; an empty one leaves general.name out
+	Strict    bool    // fail where the reference fails on a card or generation_config.json
 }
 
 // Info is what else the sources told.
@@ -81,8 +81,8 @@ func Metadata(in Input) ([]gguf.KV, Info, error) {
 			return nil, m.info, err
 		}
 	}
-	if in.ModelName != "" {
-		m.put("general.name", in.ModelName, "--model-name")
+	if in.ModelName != nil {
+		m.put("general.name", *in.ModelName, "--model-name")
 	}
 	if m.v["general.name"].v == nil {
 		m.put("general.name", in.Folder, "the folder")

@@ -41,7 +41,9 @@ func input(t testing.TB, c config.Object) Input {
 	p, _ := c.Ints("params")
 	in := Input{Params: Params{p[0], p[1], p[2], p[3]}}
 	in.Folder, _ = c.String("dir")
-	in.ModelName, _ = c.String("model_name")
+	if name, ok := c.String("model_name"); ok {
+		in.ModelName = &name
+	}
 	files := fstest.MapFS{}
 	add := func(name string, v any) {
 		if s, ok := v.(string); ok {

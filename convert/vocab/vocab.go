@@ -130,14 +130,19 @@ func (b *builder) warn(format string, args ...any) {
 	b.out.Warnings = append(b.out.Warnings, fmt.Sprintf(format, args...))
 }
 
-// size is the configured number of tokens: of Input, else the first of the keys that the configuration has.
+// size is the configured number of tokens: of Input, else the first of the keys that the configuration has. A null there is an
+// answer too, as it is to the reference: the keys behind it are not asked.
 func (b *builder) size(keys ...string) (int, bool, error) {
 	if b.in.VocabSize > 0 {
 		return bounded(b.in.VocabSize)
 	}
 	for _, k := range keys {
-		if n, ok := integer(b.in.Config[k]); ok {
+		v, has := b.in.Config[k]
+		if n, ok := integer(v); ok {
 			return bounded(n)
+		}
+		if has && v == nil {
+			break
 		}
 	}
 	return 0, false, nil
