@@ -9,7 +9,6 @@ require (
 	github.com/gofrs/flock v0.13.2 // locks shared with the Hub's Python client
 	github.com/google/renameio/v2 v2.0.2 // small files appear whole or not at all
 	github.com/gowebpki/jcs v1.0.2 // canonical JSON of receipts
-	github.com/hybridgroup/yzma v1.27.0 // llama.cpp's functions and structures
 	github.com/in-toto/attestation v1.2.0 // statements and provenance for other programs
 	github.com/klauspost/compress v1.20.4 // zstd of the built-in model and of test data
 	github.com/schollz/progressbar/v3 v3.19.1 // bars on standard error
@@ -50,7 +49,6 @@ require (
 	github.com/go-ole/go-ole v1.2.6 // indirect
 	github.com/golang/freetype v0.0.0-20170609003504-e2365dfdc4a0 // indirect
 	github.com/google/go-tpm v0.9.8 // indirect
-	github.com/jupiterrider/ffi v0.7.0 // indirect
 	github.com/lufia/plan9stats v0.0.0-20211012122336-39d0f177ccd0 // indirect
 	github.com/minio/highwayhash v1.0.4 // indirect
 	github.com/mitchellh/colorstring v0.0.0-20190213212951-d06e56a500db // indirect

@@ -3,14 +3,13 @@ package worker
 import (
 	"fmt"
 
-	"github.com/hybridgroup/yzma/pkg/llama"
-
 	"quern/quantize/llamacpp"
+	"quern/quantize/llamacpp/capi"
 )
 
 // adapter is a LoRA that is on a model. It goes with the model: llama_model_free frees it.
 type adapter struct {
-	handle llama.AdapterLora
+	handle capi.Adapter
 	scale  float32
 }
 
@@ -22,29 +21,29 @@ func (s *session) adapt(a llamacpp.AdapterArgs) (any, error) {
 	}
 	m.freeContext()
 	if m.adapter.handle != 0 {
-		_ = llama.AdapterLoraFree(m.adapter.handle) // fails only for a zero handle
+		s.lib.FreeAdapter(m.adapter.handle)
 		m.adapter = adapter{}
 	}
 	if a.Path == "" {
 		return llamacpp.Adapter{}, nil
 	}
-	h, err := llama.AdapterLoraInit(m.handle, a.Path)
-	if err != nil || h == 0 {
-		return nil, &llamacpp.Error{Fault: s.log.faultOf(), Op: "adapt", On: a.Path, Says: s.log.reason("llama.cpp does not put the adapter on this model"), Next: s.log.advice(), Err: nil}
+	h := s.lib.LoadAdapter(m.handle, a.Path)
+	if h == 0 {
+		return nil, &llamacpp.Error{Fault: s.log.faultOf(), Op: "adapt", On: a.Path, Says: s.log.reason("llama.cpp does not put the adapter on this model"), Next: s.log.advice()}
 	}
 	m.adapter = adapter{h, a.Scale}
-	info := llamacpp.Adapter{Invocation: int(llama.AdapterGetAloraNInvocationTokens(h))}
-	info.Architecture, _ = llama.AdapterMetaValStr(h, "general.architecture")
-	info.Name, _ = llama.AdapterMetaValStr(h, "general.name")
+	info := llamacpp.Adapter{Invocation: int(s.lib.InvocationTokens(h))}
+	info.Architecture, _ = s.lib.AdapterMetadata(h, "general.architecture")
+	info.Name, _ = s.lib.AdapterMetadata(h, "general.name")
 	return info, nil
 }
 
 // putOn sets the model's adapter in a context.
-func (m *model) putOn(ctx llama.Context) error {
+func (m *model) putOn(ctx capi.Context) error {
 	if m.adapter.handle == 0 {
 		return nil
 	}
-	if code := llama.SetAdaptersLora(ctx, []llama.AdapterLora{m.adapter.handle}, []float32{m.adapter.scale}); code != 0 {
+	if code := m.lib.Adapt(ctx, m.adapter.handle, m.adapter.scale); code != 0 {
 		return fmt.Errorf("llama_set_adapters_lora failed with %d", code)
 	}
 	return nil

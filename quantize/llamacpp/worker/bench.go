@@ -5,9 +5,8 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/hybridgroup/yzma/pkg/llama"
-
 	"quern/quantize/llamacpp"
+	"quern/quantize/llamacpp/capi"
 )
 
 // maxRepetitions bounds one request; a caller that wants more asks again.
@@ -35,8 +34,8 @@ func (s *session) bench(a llamacpp.BenchArgs) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bencher{s: s, m: m, ctx: ctx, size: int(llama.NBatch(ctx)), rng: rand.New(rand.NewPCG(1, 2))}
-	out := llamacpp.Bench{Tokens: a.Prompt + a.Generate, Threads: int(llama.NThreads(ctx)), Buffers: s.log.takeBuffers()}
+	b := &bencher{s: s, m: m, ctx: ctx, size: int(s.lib.BatchSize(ctx)), rng: rand.New(rand.NewPCG(1, 2))}
+	out := llamacpp.Bench{Tokens: a.Prompt + a.Generate, Threads: int(s.lib.ThreadCount(ctx)), Buffers: s.log.takeBuffers()}
 	begun := time.Now()
 	if !a.NoWarmup {
 		if err := b.warmUp(a); err != nil {
@@ -61,7 +60,7 @@ func (s *session) bench(a llamacpp.BenchArgs) (any, error) {
 type bencher struct {
 	s     *session
 	m     *model
-	ctx   llama.Context
+	ctx   capi.Context
 	size  int // of a logical batch
 	rng   *rand.Rand
 	state []byte // the sequence at the test's depth, so that it is computed once
@@ -85,9 +84,7 @@ func (b *bencher) warmUp(a llamacpp.BenchArgs) error {
 
 // repetition times one run. The cache is cleared and filled to the depth before the clock starts.
 func (b *bencher) repetition(a llamacpp.BenchArgs) (time.Duration, error) {
-	if err := clearMemory(b.ctx); err != nil {
-		return 0, err
-	}
+	b.m.clearMemory(b.ctx)
 	if err := b.descend(a.Depth); err != nil {
 		return 0, err
 	}
@@ -110,31 +107,30 @@ func (b *bencher) descend(depth int) error {
 	if depth == 0 {
 		return nil
 	}
-	if len(b.state) > 0 && llama.StateSeqSetData(b.ctx, b.state, 0) > 0 {
+	if b.s.lib.Restore(b.ctx, 0, b.state) {
 		return nil
 	}
 	if err := b.prompt(depth); err != nil {
 		return err
 	}
-	b.state = make([]byte, llama.StateSeqGetSize(b.ctx, 0))
-	llama.StateSeqGetData(b.ctx, b.state, 0)
+	b.state = b.s.lib.State(b.ctx, 0)
 	return nil
 }
 
 // token draws from the whole vocabulary: what is computed does not depend on which tokens are read.
-func (b *bencher) token() llama.Token { return llama.Token(b.rng.IntN(b.m.nVocab)) }
+func (b *bencher) token() capi.Token { return capi.Token(b.rng.IntN(b.m.nVocab)) }
 
 // first is the token that starts a text.
-func (b *bencher) first() llama.Token {
-	if llama.VocabGetAddBOS(b.m.vocab) {
-		return llama.VocabBOS(b.m.vocab)
+func (b *bencher) first() capi.Token {
+	if b.s.lib.AddsBOS(b.m.vocab) {
+		return b.s.lib.BOS(b.m.vocab)
 	}
 	return b.token()
 }
 
 // prompt evaluates n tokens in logical batches and waits for the device.
 func (b *bencher) prompt(n int) error {
-	tokens := make([]llama.Token, min(n, b.size))
+	tokens := make([]capi.Token, min(n, b.size))
 	for done := 0; done < n; {
 		step := min(n-done, b.size)
 		for i := range step {
@@ -143,27 +139,26 @@ func (b *bencher) prompt(n int) error {
 		if done == 0 {
 			tokens[0] = b.first()
 		}
-		if err := b.s.decode(b.m, b.ctx, llama.BatchGetOne(tokens[:step])); err != nil {
+		if err := b.s.decode(b.m, b.ctx, capi.Following(tokens[:step])); err != nil {
 			return err
 		}
 		done += step
 	}
-	return llama.Synchronize(b.ctx)
+	b.s.lib.Synchronize(b.ctx)
+	return nil
 }
 
 // generate evaluates n tokens one by one. The next token is drawn, not sampled: sampling is not what is measured.
 func (b *bencher) generate(n int) error {
-	if !llama.ModelHasDecoder(b.m.handle) {
+	if !b.s.lib.HasDecoder(b.m.handle) {
 		return fmt.Errorf("the model has no decoder: it does not generate")
 	}
-	token := []llama.Token{b.first()}
+	token := []capi.Token{b.first()}
 	for range n {
-		if err := b.s.decode(b.m, b.ctx, llama.BatchGetOne(token)); err != nil {
+		if err := b.s.decode(b.m, b.ctx, capi.Following(token)); err != nil {
 			return err
 		}
-		if err := llama.Synchronize(b.ctx); err != nil {
-			return err
-		}
+		b.s.lib.Synchronize(b.ctx)
 		token[0] = b.token()
 	}
 	return nil

@@ -5,9 +5,8 @@ import (
 	"runtime"
 	"sync"
 
-	"github.com/hybridgroup/yzma/pkg/llama"
-
 	"quern/quantize/llamacpp"
+	"quern/quantize/llamacpp/capi"
 )
 
 // text is a token stream cut into chunks that are evaluated apart, as llama-perplexity and llama-imatrix do: each chunk
@@ -63,14 +62,11 @@ type output struct {
 }
 
 // group evaluates the chunks from first on (as many as one context holds) and hands over the outputs of each batch.
-func (s *session) group(m *model, ctx llama.Context, t *text, first int, visit func([]output) error) error {
-	if err := clearMemory(ctx); err != nil {
-		return err
-	}
+func (s *session) group(m *model, ctx capi.Context, t *text, first int, visit func([]output) error) error {
+	m.clearMemory(ctx)
 	seqs := min(t.seqs, t.chunks-first)
 	step := min(t.length, t.batch)
-	batch := llama.BatchInit(int32(step*seqs), 0, 1)
-	defer llama.BatchFree(batch)
+	batch := capi.NewBatch(step * seqs)
 	for lo := 0; lo < t.length; lo += step {
 		entries, outs := t.entries(m, first, seqs, lo, min(lo+step, t.length))
 		if err := s.run(m, ctx, batch, entries); err != nil {
@@ -81,8 +77,8 @@ func (s *session) group(m *model, ctx llama.Context, t *text, first int, visit f
 			if !e.output {
 				continue
 			}
-			row, err := llama.GetLogitsIth(ctx, int32(i), m.nVocab)
-			if err != nil || row == nil {
+			row := s.lib.Logits(ctx, int32(i), m.nVocab)
+			if row == nil {
 				return fmt.Errorf("llama.cpp has no logits at position %d", e.pos)
 			}
 			outs[n].row = row
@@ -99,13 +95,13 @@ func (s *session) group(m *model, ctx llama.Context, t *text, first int, visit f
 func (t *text) entries(m *model, first, seqs, lo, hi int) ([]entry, []output) {
 	var entries []entry
 	var outs []output
-	bos := llama.VocabGetAddBOS(m.vocab)
+	bos := m.lib.AddsBOS(m.vocab)
 	for seq := range seqs {
 		chunk := t.tokens[(first+seq)*t.length:][:t.length]
 		for pos := lo; pos < hi; pos++ {
 			e := entry{token: chunk[pos], pos: pos, seq: seq, output: pos >= t.from}
 			if pos == 0 && bos {
-				e.token = int32(llama.VocabBOS(m.vocab))
+				e.token = m.lib.BOS(m.vocab)
 			}
 			if e.output {
 				o := output{next: -1, pos: pos}

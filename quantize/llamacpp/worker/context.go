@@ -5,10 +5,9 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/hybridgroup/yzma/pkg/llama"
-
 	"quern/convert/gguf"
 	"quern/quantize/llamacpp"
+	"quern/quantize/llamacpp/capi"
 )
 
 // contextKey is everything that a context was made with; an equal request finds it again.
@@ -30,20 +29,21 @@ const (
 
 // context gives the model's context for the options: the one at hand, cleared, or a new one with a thread pool of its
 // own that lives as long as it.
-func (s *session) context(m *model, key contextKey) (llama.Context, error) {
+func (s *session) context(m *model, key contextKey) (capi.Context, error) {
 	if m.bound > 0 && key.Context > m.bound {
 		return 0, fmt.Errorf("%d tokens: the model has positions for %d", key.Context, m.bound)
 	}
 	if m.ctx != 0 && m.made == key {
-		return m.ctx, clearMemory(m.ctx)
+		m.clearMemory(m.ctx)
+		return m.ctx, nil
 	}
 	m.freeContext()
-	p, err := params(key)
+	p, err := s.params(key)
 	if err != nil {
 		return 0, err
 	}
-	ctx, err := llama.InitFromModel(m.handle, p)
-	if err != nil {
+	ctx := s.lib.NewContext(m.handle, p)
+	if ctx == 0 {
 		return 0, &llamacpp.Error{Fault: s.log.faultOf(), Op: "context", Says: s.log.reason("llama.cpp does not make the context"), Next: s.log.advice()}
 	}
 	m.ctx, m.made = ctx, key
@@ -51,25 +51,21 @@ func (s *session) context(m *model, key contextKey) (llama.Context, error) {
 		m.freeContext()
 		return 0, err
 	}
-	m.pool = s.lib.newThreadPool(int(p.NThreads))
-	if m.pool.handle != 0 {
-		llama.AttachThreadpool(ctx, m.pool.handle, 0)
-	}
+	m.pool = s.lib.NewThreadPool(int(p.Threads))
+	s.lib.AttachThreads(ctx, m.pool)
 	return ctx, nil
 }
 
 // clearMemory empties the cache and, with data, the states of recurrent layers.
-func clearMemory(ctx llama.Context) error {
-	mem, err := llama.GetMemory(ctx)
-	if err != nil || mem == 0 { // encoders have none
-		return err
+func (m *model) clearMemory(ctx capi.Context) {
+	if mem := m.lib.MemoryOf(ctx); mem != 0 { // encoders have none
+		m.lib.ClearMemory(mem, true)
 	}
-	return llama.MemoryClear(mem, true)
 }
 
 // params fills the structure from its defaults, so that fields which quern does not know keep the library's values.
-func params(key contextKey) (llama.ContextParams, error) {
-	p := llama.ContextDefaultParams()
+func (s *session) params(key contextKey) (capi.ContextParams, error) {
+	p := s.lib.DefaultContextParams()
 	seqs := max(1, key.Sequences)
 	threads := key.Threads
 	if threads <= 0 {
@@ -78,45 +74,41 @@ func params(key contextKey) (llama.ContextParams, error) {
 	if threads > maxThreads || key.Context < 0 || key.Batch < 0 || key.UBatch < 0 || int64(key.Context)*int64(seqs) > 1<<30 {
 		return p, fmt.Errorf("context of %d tokens for %d sequences with batch %d/%d and %d threads is out of range", key.Context, seqs, key.Batch, key.UBatch, threads)
 	}
-	p.NCtx = uint32(key.Context * seqs)
-	p.NSeqMax = uint32(seqs)
-	p.NBatch, p.NUbatch = uint32(orDefault(key.Batch, defaultBatch)), uint32(orDefault(key.UBatch, defaultUBatch))
-	p.NThreads, p.NThreadsBatch = int32(threads), int32(threads)
-	p.Offload_kqv = flag(!key.KVOnCPU)
-	p.NoPerf = 1
-	p.SwaFull = 0
+	p.Tokens = uint32(key.Context * seqs)
+	p.Sequences = uint32(seqs)
+	p.Batch, p.MicroBatch = uint32(orDefault(key.Batch, defaultBatch)), uint32(orDefault(key.UBatch, defaultUBatch))
+	p.Threads, p.ThreadsBatch = int32(threads), int32(threads)
+	p.OffloadKV, p.NoTimings, p.FullWindow = !key.KVOnCPU, true, false
 	flash, ok := flashes[key.Flash]
 	if !ok {
 		return p, fmt.Errorf("flash attention %q: auto, on or off", key.Flash)
 	}
-	p.FlashAttentionType = flash
-	p.KVUnified = flag(key.Unified)
+	p.Flash, p.UnifiedKV = flash, key.Unified
 	p.TypeK, p.TypeV = cacheType(key.TypeK), cacheType(key.TypeV)
 	if key.embeddings {
-		p.Embeddings = 1
-		p.PoolingType = llama.PoolingTypeUnspecified
+		p.Embeddings, p.Pooling = true, capi.PoolingUnspecified
 		if key.pooling != "" {
 			t, ok := poolings[key.pooling]
 			if !ok {
 				return p, fmt.Errorf("pooling %q: none, mean, cls, last or rank", key.pooling)
 			}
-			p.PoolingType = t
+			p.Pooling = t
 		}
 	}
-	p.CbEval = key.observer
+	p.Observer = key.observer
 	return p, nil
 }
 
-var flashes = map[string]llama.FlashAttentionType{
-	"": llama.FlashAttentionTypeAuto, "auto": llama.FlashAttentionTypeAuto, "on": llama.FlashAttentionTypeEnabled, "off": llama.FlashAttentionTypeDisabled,
+var flashes = map[string]capi.Flash{
+	"": capi.FlashAuto, "auto": capi.FlashAuto, "on": capi.FlashOn, "off": capi.FlashOff,
 }
 
 // cacheType maps the zero value to llama.cpp's default of F16.
-func cacheType(t gguf.Type) llama.GGMLType {
+func cacheType(t gguf.Type) int32 {
 	if t == gguf.F32 {
 		t = gguf.F16
 	}
-	return llama.GGMLType(t)
+	return int32(t)
 }
 
 // orDefault is n, or the other value where n is not set.
@@ -135,15 +127,12 @@ type entry struct {
 	output bool // its logits or embedding are wanted
 }
 
-// run evaluates entries as one logical batch.
 // run evaluates entries as one logical batch. Positions and sequences are given: nothing is tracked behind the back.
-func (s *session) run(m *model, ctx llama.Context, batch llama.Batch, entries []entry) error {
-	if err := batch.Clear(); err != nil {
-		return err
-	}
+func (s *session) run(m *model, ctx capi.Context, batch *capi.Batch, entries []entry) error {
+	batch.Clear()
 	for _, e := range entries {
-		if err := batch.Add(llama.Token(e.token), llama.Pos(e.pos), []llama.SeqId{llama.SeqId(e.seq)}, e.output); err != nil {
-			return err
+		if !batch.Add(e.token, capi.Position(e.pos), capi.Sequence(e.seq), e.output) {
+			return fmt.Errorf("%d tokens do not fit the batch", len(entries))
 		}
 	}
 	return s.decode(m, ctx, batch)
@@ -155,21 +144,18 @@ func (s *session) run(m *model, ctx llama.Context, batch llama.Batch, entries []
 const breath = 4 * time.Millisecond
 
 // decode evaluates a batch and explains what llama_decode returns (llama.h).
-func (s *session) decode(m *model, ctx llama.Context, batch llama.Batch) error {
+func (s *session) decode(m *model, ctx capi.Context, batch *capi.Batch) error {
 	if now := time.Now(); now.Sub(s.breathed) > breath {
 		runtime.Gosched()
 		s.breathed = now
 	}
-	eval := llama.Decode
-	if m.encoder && !llama.ModelHasDecoder(m.handle) {
-		eval = llama.Encode
+	eval := s.lib.Decode
+	if m.encoder && !s.lib.HasDecoder(m.handle) {
+		eval = s.lib.Encode
 	}
-	code, err := eval(ctx, batch)
-	switch {
-	case err != nil:
-		return err
+	switch code := eval(ctx, batch); {
 	case code == 1:
-		return fmt.Errorf("the cache has no room for %d more tokens", batch.NTokens)
+		return fmt.Errorf("the cache has no room for %d more tokens", batch.Len())
 	case code != 0:
 		return &llamacpp.Error{Fault: s.log.faultOf(), Op: "evaluate", Says: s.log.reason(fmt.Sprintf("llama_decode failed with %d", code)), Next: s.log.advice()}
 	}

@@ -6,15 +6,14 @@ import (
 	"slices"
 	"time"
 
-	"github.com/hybridgroup/yzma/pkg/llama"
-
 	"quern/quantize/llamacpp"
+	"quern/quantize/llamacpp/capi"
 )
 
 // rival is a candidate under comparison: its own and its source's likelihoods and everything between them.
 type rival struct {
 	model   *model
-	ctx     llama.Context
+	ctx     capi.Context
 	own     likelihood
 	source  likelihood
 	product float64 // sum of nll * nll of the source, for their covariance
@@ -130,7 +129,7 @@ type comparison struct {
 	s      *session
 	text   *text
 	source *model
-	ctx    llama.Context
+	ctx    capi.Context
 	reader *rowReader
 	writer *rowWriter
 	rivals []*rival

@@ -3,9 +3,8 @@ package worker
 import (
 	"fmt"
 
-	"github.com/hybridgroup/yzma/pkg/llama"
-
 	"quern/quantize/llamacpp"
+	"quern/quantize/llamacpp/capi"
 )
 
 // embed computes one vector for each text: the pooled embedding, a reranker's score, or the mean over the tokens where
@@ -33,19 +32,18 @@ func (s *session) embed(a llamacpp.EmbedArgs) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if llama.GetPoolingType(ctx) == llama.PoolingTypeNone && pooling == "" {
+	if s.lib.PoolingOf(ctx) == capi.PoolingNone && pooling == "" {
 		pooling = "mean"
 		if ctx, err = s.context(m, contextKey{ContextOptions: o, embeddings: true, pooling: pooling}); err != nil {
 			return nil, err
 		}
 	}
-	used := llama.GetPoolingType(ctx)
-	width := llama.ModelNEmbdOut(m.handle)
-	if used == llama.PoolingTypeRank {
-		width = max(1, int32(llama.ModelNClsOut(m.handle)))
+	used := s.lib.PoolingOf(ctx)
+	width := int(s.lib.OutputWidth(m.handle))
+	if used == capi.PoolingRank {
+		width = max(1, int(s.lib.Classes(m.handle)))
 	}
-	batch := llama.BatchInit(int32(longest), 0, 1)
-	defer llama.BatchFree(batch)
+	batch := capi.NewBatch(longest)
 	for i, ids := range a.Texts {
 		v, err := s.embedOne(m, ctx, batch, ids, width)
 		if err != nil {
@@ -60,14 +58,12 @@ func (s *session) embed(a llamacpp.EmbedArgs) (any, error) {
 			pooling = name
 		}
 	}
-	return llamacpp.Embedded{Pooling: pooling, Width: int(width)}, nil
+	return llamacpp.Embedded{Pooling: pooling, Width: width}, nil
 }
 
 // embedOne evaluates one text alone: the cache is empty, and its vector does not depend on its neighbours.
-func (s *session) embedOne(m *model, ctx llama.Context, batch llama.Batch, ids []int32, width int32) ([]float32, error) {
-	if err := clearMemory(ctx); err != nil {
-		return nil, err
-	}
+func (s *session) embedOne(m *model, ctx capi.Context, batch *capi.Batch, ids []int32, width int) ([]float32, error) {
+	m.clearMemory(ctx)
 	entries := make([]entry, len(ids))
 	for i, id := range ids {
 		entries[i] = entry{token: id, pos: i, output: true}
@@ -75,8 +71,8 @@ func (s *session) embedOne(m *model, ctx llama.Context, batch llama.Batch, ids [
 	if err := s.run(m, ctx, batch, entries); err != nil {
 		return nil, err
 	}
-	v, err := llama.GetEmbeddingsSeq(ctx, 0, width)
-	if err != nil || v == nil {
+	v := s.lib.Embedding(ctx, 0, width)
+	if v == nil {
 		return nil, fmt.Errorf("llama.cpp has no pooled embedding for it")
 	}
 	return v, nil

@@ -5,9 +5,8 @@ import (
 	"math"
 	"time"
 
-	"github.com/hybridgroup/yzma/pkg/llama"
-
 	"quern/quantize/llamacpp"
+	"quern/quantize/llamacpp/capi"
 )
 
 // generate continues the tokens greedily and looks at every logit on the way.
@@ -29,9 +28,8 @@ func (s *session) generate(a llamacpp.GenerateArgs) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	size := int(llama.NBatch(ctx)) // never more than the context holds
-	batch := llama.BatchInit(int32(size), 0, 1)
-	defer llama.BatchFree(batch)
+	size := int(s.lib.BatchSize(ctx)) // never more than the context holds
+	batch := capi.NewBatch(size)
 	start := time.Now()
 	tokens := a.Tokens
 	if m.encoder {
@@ -42,13 +40,13 @@ func (s *session) generate(a llamacpp.GenerateArgs) (any, error) {
 	g := llamacpp.Generation{Lowest: llamacpp.Number(math.Inf(1)), Highest: llamacpp.Number(math.Inf(-1))}
 	pos, err := s.prefill(m, ctx, batch, tokens, size)
 	for err == nil && len(g.Tokens) < a.N {
-		logits, lerr := llama.GetLogitsIth(ctx, -1, m.nVocab)
-		if lerr != nil || logits == nil {
+		logits := s.lib.Logits(ctx, -1, m.nVocab)
+		if logits == nil {
 			return nil, fmt.Errorf("llama.cpp has no logits after %d tokens", pos)
 		}
 		id := look(&g, logits)
 		g.Tokens = append(g.Tokens, id)
-		if llama.VocabIsEOG(m.vocab, llama.Token(id)) {
+		if s.lib.Ends(m.vocab, id) {
 			g.Ended = true
 			if !a.Continue {
 				break
@@ -64,38 +62,36 @@ func (s *session) generate(a llamacpp.GenerateArgs) (any, error) {
 		return nil, err
 	}
 	g.Seconds = time.Since(start).Seconds()
-	g.Text, err = s.lib.detokenizeBytes(m.vocab, g.Tokens, true)
+	g.Text, err = s.lib.Detokenize(m.vocab, g.Tokens, true)
 	return g, err
 }
 
 // encodePrompt runs an encoder-decoder's encoder; what is decoded then begins with the start token.
-func (s *session) encodePrompt(m *model, ctx llama.Context, batch llama.Batch, tokens []int32) ([]int32, error) {
+func (s *session) encodePrompt(m *model, ctx capi.Context, batch *capi.Batch, tokens []int32) ([]int32, error) {
 	if len(tokens) > defaultUBatch {
 		return nil, fmt.Errorf("an encoder's prompt of %d tokens does not fit one batch of %d", len(tokens), defaultUBatch)
 	}
-	if err := batch.Clear(); err != nil {
-		return nil, err
-	}
+	batch.Clear()
 	for i, id := range tokens {
-		if err := batch.Add(llama.Token(id), llama.Pos(i), []llama.SeqId{0}, true); err != nil {
-			return nil, err
+		if !batch.Add(id, capi.Position(i), 0, true) {
+			return nil, fmt.Errorf("an encoder's prompt of %d tokens does not fit one batch", len(tokens))
 		}
 	}
-	if code, err := llama.Encode(ctx, batch); err != nil || code != 0 {
+	if code := s.lib.Encode(ctx, batch); code != 0 {
 		return nil, fmt.Errorf("llama_encode failed with %d", code)
 	}
-	first := llama.ModelDecoderStartToken(m.handle)
+	first := s.lib.StartToken(m.handle)
 	if first < 0 {
-		first = llama.VocabBOS(m.vocab)
+		first = s.lib.BOS(m.vocab)
 	}
 	if first < 0 {
 		return nil, fmt.Errorf("the encoder-decoder names no start token")
 	}
-	return []int32{int32(first)}, nil
+	return []int32{first}, nil
 }
 
 // prefill evaluates a prompt in batches; only its last token has logits. It returns the next position.
-func (s *session) prefill(m *model, ctx llama.Context, batch llama.Batch, tokens []int32, size int) (int, error) {
+func (s *session) prefill(m *model, ctx capi.Context, batch *capi.Batch, tokens []int32, size int) (int, error) {
 	entries := make([]entry, 0, min(size, len(tokens)))
 	for lo := 0; lo < len(tokens); lo += size {
 		hi := min(lo+size, len(tokens))
@@ -156,8 +152,7 @@ func (s *session) logits(a llamacpp.LogitsArgs) (any, error) {
 		return nil, err
 	}
 	const step = 64 // positions whose logits are held at once
-	batch := llama.BatchInit(step, 0, 1)
-	defer llama.BatchFree(batch)
+	batch := capi.NewBatch(int(step))
 	for lo := 0; lo < len(a.Tokens); lo += step {
 		hi := min(lo+step, len(a.Tokens))
 		var entries []entry
@@ -168,8 +163,8 @@ func (s *session) logits(a llamacpp.LogitsArgs) (any, error) {
 			return nil, err
 		}
 		for i := max(lo, a.From); i < hi; i++ {
-			row, err := llama.GetLogitsIth(ctx, int32(i-lo), m.nVocab)
-			if err != nil || row == nil {
+			row := s.lib.Logits(ctx, int32(i-lo), m.nVocab)
+			if row == nil {
 				return nil, fmt.Errorf("llama.cpp has no logits at position %d", i)
 			}
 			if err := llamacpp.WriteFrame(s.out, llamacpp.FrameFloats, llamacpp.FloatBytes(row)); err != nil {

@@ -7,10 +7,10 @@ import (
 	"unsafe"
 
 	"github.com/ebitengine/purego"
-	"github.com/hybridgroup/yzma/pkg/llama"
 
 	"quern/quantize/imatrix"
 	"quern/quantize/llamacpp"
+	"quern/quantize/llamacpp/capi"
 )
 
 // tensor is struct ggml_tensor of the pinned release (ggml.h).
@@ -49,7 +49,7 @@ func (t *tensor) title() string {
 // collector hands the inputs of matrix multiplications to an accumulator. ggml calls it from the thread that evaluates,
 // between nodes.
 type collector struct {
-	b       *binding
+	lib     *capi.Library
 	output  bool // also output.weight
 	sums    *imatrix.Accumulator
 	scratch []byte
@@ -93,8 +93,7 @@ func (c *collector) collect(t *tensor) error {
 
 // hostData is the tensor's memory, or a copy of it where it lies on a device.
 func (c *collector) hostData(t *tensor, scratch *[]byte) unsafe.Pointer {
-	host, _, _ := purego.SyscallN(c.b.bufferIsHost, t.buffer)
-	if host&0xff != 0 {
+	if c.lib.BufferIsHost(t.buffer) {
 		return t.data
 	}
 	return unsafe.Pointer(unsafe.SliceData(c.fetch(t, scratch)))
@@ -102,9 +101,9 @@ func (c *collector) hostData(t *tensor, scratch *[]byte) unsafe.Pointer {
 
 // fetch copies a tensor from wherever it lies into memory that is used again.
 func (c *collector) fetch(t *tensor, scratch *[]byte) []byte {
-	n, _, _ := purego.SyscallN(c.b.tensorBytes, uintptr(unsafe.Pointer(t)))
+	n := c.lib.TensorBytes(unsafe.Pointer(t))
 	*scratch = slices.Grow((*scratch)[:0], int(n))[:n]
-	purego.SyscallN(c.b.tensorGet, uintptr(unsafe.Pointer(t)), uintptr(unsafe.Pointer(unsafe.SliceData(*scratch))), 0, n)
+	c.lib.ReadTensor(unsafe.Pointer(t), unsafe.SliceData(*scratch), 0, n)
 	return *scratch
 }
 
@@ -167,7 +166,10 @@ var (
 func observer() uintptr {
 	if theCallback == 0 {
 		theCallback = purego.NewCallback(func(t *tensor, ask uintptr, _ uintptr) uintptr {
-			return boolArg(theCollector != nil && theCollector.observe(t, ask&0xff != 0))
+			if theCollector != nil && theCollector.observe(t, ask&0xff != 0) {
+				return 1
+			}
+			return 0
 		})
 	}
 	return theCallback
@@ -189,7 +191,7 @@ func (s *session) imatrix(a llamacpp.ImatrixArgs) (any, error) {
 		return nil, err
 	}
 	m.freeContext()
-	theCollector = &collector{b: s.lib, output: a.Output, sums: sums}
+	theCollector = &collector{lib: s.lib, output: a.Output, sums: sums}
 	defer func() { theCollector = nil }()
 	ctx, err := s.context(m, contextKey{ContextOptions: t.options(a.ContextOptions), observer: observer()})
 	if err != nil {
@@ -200,7 +202,7 @@ func (s *session) imatrix(a llamacpp.ImatrixArgs) (any, error) {
 }
 
 // collectAll evaluates the text and sends the sums, weight by weight, so that no message holds them all.
-func (s *session) collectAll(m *model, ctx llama.Context, t *text, c *collector) (any, error) {
+func (s *session) collectAll(m *model, ctx capi.Context, t *text, c *collector) (any, error) {
 	var l likelihood
 	for first := 0; first < t.chunks; first += t.seqs {
 		err := s.group(m, ctx, t, first, func(outs []output) error {

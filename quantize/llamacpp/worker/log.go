@@ -10,9 +10,9 @@ import (
 	"unsafe"
 
 	"github.com/ebitengine/purego"
-	"github.com/hybridgroup/yzma/pkg/llama"
 
 	"quern/quantize/llamacpp"
+	"quern/quantize/llamacpp/capi"
 )
 
 // logBook keeps the end of llama.cpp's log, passes it on to standard error, and reads the sizes of buffers out of it:
@@ -34,14 +34,14 @@ const (
 )
 
 // install makes this book llama.cpp's log. The callback lives as long as the process.
-func (b *logBook) install() {
+func (b *logBook) install(lib *capi.Library) {
 	b.callback = purego.NewCallback(func(_ int32, text *byte, _ uintptr) uintptr {
 		if text != nil {
 			b.write(goString(text))
 		}
 		return 0
 	})
-	llama.LogSet(b.callback)
+	lib.SetLog(b.callback, 0)
 }
 
 // goString copies a C string of bounded length.

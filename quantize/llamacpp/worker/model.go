@@ -4,25 +4,27 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/hybridgroup/yzma/pkg/llama"
-	"github.com/hybridgroup/yzma/pkg/mtmd"
-
 	"quern/quantize/llamacpp"
+	"quern/quantize/llamacpp/capi"
+
+	"github.com/ebitengine/purego"
 )
 
 // model is a loaded file with the context that was last made for it.
 type model struct {
-	handle  llama.Model
-	vocab   llama.Vocab
+	lib     *capi.Library
+	handle  capi.Model
+	vocab   capi.Vocab
 	nVocab  int
 	encoder bool
 	bound   int // tokens for which there are learned positions; 0: no bound
-	ctx     llama.Context
+	ctx     capi.Context
 	made    contextKey // what ctx was made with
-	pool    threadPool
+	pool    capi.ThreadPool
 	adapter adapter // that every context of the model gets
 
-	projector mtmd.Context // 0: none
+	projector capi.Projector   // 0: none
+	towers    *capi.Multimodal // what it was loaded with
 }
 
 // learned are the architectures that look positions up in a table of the training context's length (src/models of
@@ -34,7 +36,7 @@ func (m *model) free() {
 	m.freeProjector()
 	m.freeContext()
 	if m.handle != 0 {
-		_ = llama.ModelFree(m.handle) // fails only for a zero handle
+		m.lib.FreeModel(m.handle)
 		m.handle = 0
 	}
 }
@@ -42,12 +44,12 @@ func (m *model) free() {
 // freeContext detaches the pool first: a context touches its pool while it is freed.
 func (m *model) freeContext() {
 	if m.ctx != 0 {
-		llama.DetachThreadpool(m.ctx)
-		_ = llama.Free(m.ctx) // fails only for a zero handle
+		m.lib.DetachThreads(m.ctx)
+		m.lib.FreeContext(m.ctx)
 		m.ctx = 0
 	}
-	m.pool.close()
-	m.pool = threadPool{}
+	m.pool.Close()
+	m.pool = capi.ThreadPool{}
 }
 
 // loadSteps is the scale of loading progress, which llama.cpp tells as a fraction.
@@ -56,37 +58,45 @@ const loadSteps = 1000
 // load loads a file. The progress callback is the sign of life while weights are read, which takes minutes for large
 // models on slow disks.
 func (s *session) load(o llamacpp.ModelOptions) (any, error) {
-	p := llama.ModelDefaultParams()
+	p := s.lib.DefaultModelParams()
 	if o.CPUOnly {
-		p.NGpuLayers = 0
+		p.GPULayers = 0
 	}
-	p.VocabOnly = flag(o.VocabOnly)
-	p.CheckTensors = flag(o.CheckTensors)
+	p.VocabOnly, p.CheckTensors = o.VocabOnly, o.CheckTensors
 	if o.NoMmap {
-		p.LoadMode = llama.LoadModeNone
+		p.LoadMode = capi.LoadPlain
 	}
-	seen := -1
-	p.SetProgressCallback(func(done float32, _ uintptr) uint8 {
-		if step := int(done * 100); step != seen {
-			seen = step
-			s.progress(int(done*loadSteps), loadSteps)
-		}
-		return 1
-	})
+	p.Progress = s.loading()
 	s.log.takeBuffers()
 	start := time.Now()
-	h, err := llama.ModelLoadFromFile(o.Path, p)
-	if err != nil {
-		return nil, &llamacpp.Error{Fault: s.log.faultOf(), Op: "load", On: o.Path, Says: s.log.reason("llama.cpp does not load the file"), Next: s.log.advice(), Err: nil}
+	h := s.lib.LoadModel(o.Path, p)
+	if h == 0 {
+		return nil, &llamacpp.Error{Fault: s.log.faultOf(), Op: "load", On: o.Path, Says: s.log.reason("llama.cpp does not load the file"), Next: s.log.advice()}
 	}
-	m := &model{handle: h, vocab: llama.ModelGetVocab(h)}
-	m.nVocab = int(llama.VocabNTokens(m.vocab))
-	m.encoder = !o.VocabOnly && llama.ModelHasEncoder(h)
+	m := &model{lib: s.lib, handle: h, vocab: s.lib.VocabOf(h)}
+	m.nVocab = int(s.lib.TokenCount(m.vocab))
+	m.encoder = !o.VocabOnly && s.lib.HasEncoder(h)
 	info := s.describe(m, o.VocabOnly)
 	info.LoadSeconds = time.Since(start).Seconds()
 	info.Buffers = s.log.takeBuffers()
 	info.Slot = s.keep(m)
 	return info, nil
+}
+
+// loading is the C function that reports how much of a file is read. There is a single one, since C callbacks cannot be
+// freed.
+func (s *session) loading() uintptr {
+	s.seen = -1
+	if s.whileLoading == 0 {
+		s.whileLoading = purego.NewCallback(func(done float32, _ uintptr) uintptr {
+			if step := int(done * 100); step != s.seen {
+				s.seen = step
+				s.progress(int(done*loadSteps), loadSteps)
+			}
+			return 1 // go on
+		})
+	}
+	return s.whileLoading
 }
 
 // keep puts a model into the first free slot.
@@ -123,71 +133,63 @@ func (s *session) unload(slot int) (any, error) {
 func (s *session) describe(m *model, vocabOnly bool) *llamacpp.Model {
 	h := m.handle
 	info := &llamacpp.Model{
-		Description: llama.ModelDesc(h), Params: llama.ModelNParams(h), Bytes: llama.ModelSize(h),
-		TrainContext: int(llama.ModelNCtxTrain(h)), Embedding: int(llama.ModelNEmbdOut(h)), Layers: int(llama.ModelNLayer(h)),
-		Template: llama.ModelChatTemplate(h, ""),
+		Description: s.lib.Description(h), Params: s.lib.Params(h), Bytes: s.lib.Bytes(h),
+		TrainContext: int(s.lib.TrainContext(h)), Embedding: int(s.lib.OutputWidth(h)), Layers: int(s.lib.Layers(h)),
+		Template: s.lib.ChatTemplate(h, nil),
 		Vocab:    describeVocab(m),
 		Pooling:  "", Causal: true,
 	}
-	info.Architecture, _ = llama.ModelMetaValStr(h, "general.architecture")
+	info.Architecture, _ = s.lib.Metadata(h, "general.architecture")
 	if learned[info.Architecture] {
 		m.bound = info.TrainContext
 		info.Positions = m.bound
 	}
-	if p, ok := llama.ModelMetaValStr(h, info.Architecture+".pooling_type"); ok {
+	if p, ok := s.lib.Metadata(h, info.Architecture+".pooling_type"); ok {
 		info.Pooling = poolingNumbers[p]
 	}
-	if c, ok := llama.ModelMetaValStr(h, info.Architecture+".attention.causal"); ok {
+	if c, ok := s.lib.Metadata(h, info.Architecture+".attention.causal"); ok {
 		info.Causal = c != "false"
 	}
 	if vocabOnly {
 		return info
 	}
-	info.Heads, info.HeadsKV = int(llama.ModelNHead(h)), int(llama.ModelNHeadKV(h))
-	info.Classes = int(llama.ModelNClsOut(h))
-	info.Classifier = llama.ModelClsLabel(h, 0) != "" // arrays are not among the metadata that llama.cpp tells
-	info.Encoder, info.Decoder = llama.ModelHasEncoder(h), llama.ModelHasDecoder(h)
-	info.Recurrent, info.Hybrid, info.Diffusion = llama.ModelIsRecurrent(h), llama.ModelIsHybrid(h), llama.ModelIsDiffusion(h)
+	info.Heads, info.HeadsKV = int(s.lib.Heads(h)), int(s.lib.HeadsKV(h))
+	info.Classes = int(s.lib.Classes(h))
+	info.Classifier = s.lib.ClassLabel(h, 0) != "" // arrays are not among the metadata that llama.cpp tells
+	info.Encoder, info.Decoder = s.lib.HasEncoder(h), s.lib.HasDecoder(h)
+	info.Recurrent, info.Hybrid, info.Diffusion = s.lib.IsRecurrent(h), s.lib.IsHybrid(h), s.lib.IsDiffusion(h)
 	return info
 }
 
 // poolingNumbers are the file's numbers (llama.h, enum llama_pooling_type) as llama.cpp prints metadata.
 var poolingNumbers = map[string]string{"0": "none", "1": "mean", "2": "cls", "3": "last", "4": "rank"}
 
-var poolings = map[string]llama.PoolingType{
-	"none": llama.PoolingTypeNone, "mean": llama.PoolingTypeMean, "cls": llama.PoolingTypeCLS, "last": llama.PoolingTypeLast, "rank": llama.PoolingTypeRank,
+var poolings = map[string]capi.Pooling{
+	"none": capi.PoolingNone, "mean": capi.PoolingMean, "cls": capi.PoolingCLS, "last": capi.PoolingLast, "rank": capi.PoolingRank,
 }
 
-var vocabKinds = map[llama.VocabType]string{
-	llama.VocabTypeNone: "none", llama.VocabTypeSPM: "spm", llama.VocabTypeBPE: "bpe", llama.VocabTypeWPM: "wpm",
-	llama.VocabTypeUGM: "ugm", llama.VocabTypeRWKV: "rwkv", llama.VocabTypePLAMO2: "plamo2",
+var vocabKinds = map[capi.VocabKind]string{
+	capi.VocabNone: "none", capi.VocabSPM: "spm", capi.VocabBPE: "bpe", capi.VocabWPM: "wpm",
+	capi.VocabUGM: "ugm", capi.VocabRWKV: "rwkv", capi.VocabPLaMo2: "plamo2",
 }
 
 // describeVocab lists the tokens at which llama.cpp stops: those of the metadata and those that it knows by their text.
 func describeVocab(m *model) llamacpp.Vocab {
 	v := llamacpp.Vocab{
-		Kind: vocabKinds[llama.GetVocabType(m.vocab)], Tokens: m.nVocab,
-		BOS: int32(llama.VocabBOS(m.vocab)), EOS: int32(llama.VocabEOS(m.vocab)), EOT: int32(llama.VocabEOT(m.vocab)),
-		AddBOS: llama.VocabGetAddBOS(m.vocab), AddEOS: llama.VocabGetAddEOS(m.vocab),
+		Kind: vocabKinds[m.lib.VocabKind(m.vocab)], Tokens: m.nVocab,
+		BOS: m.lib.BOS(m.vocab), EOS: m.lib.EOS(m.vocab), EOT: m.lib.EOT(m.vocab),
+		AddBOS: m.lib.AddsBOS(m.vocab), AddEOS: m.lib.AddsEOS(m.vocab),
 	}
 	if v.Kind == "none" || v.Kind == "" {
 		return v
 	}
-	for id := range llama.Token(m.nVocab) {
-		if llama.VocabIsEOG(m.vocab, id) {
-			plain := llama.VocabGetAttr(m.vocab, id)&llama.TokenAttrNormal != 0
-			v.Ends = append(v.Ends, llamacpp.NamedID{ID: int32(id), Text: llama.VocabGetText(m.vocab, id), Plain: plain})
+	for id := range capi.Token(m.nVocab) {
+		if m.lib.Ends(m.vocab, id) {
+			plain := m.lib.TokenAttr(m.vocab, id)&capi.AttrNormal != 0
+			v.Ends = append(v.Ends, llamacpp.NamedID{ID: id, Text: m.lib.TokenText(m.vocab, id), Plain: plain})
 		}
 	}
 	return v
-}
-
-// flag is a C bool in a structure.
-func flag(b bool) uint8 {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 func (s *session) tokenize(a llamacpp.TokenizeArgs) (any, error) {
@@ -195,7 +197,10 @@ func (s *session) tokenize(a llamacpp.TokenizeArgs) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.lib.tokenizeBytes(m.vocab, a.Text, a.Special, a.Parse)
+	if len(a.Text) > llamacpp.MaxFrame {
+		return nil, fmt.Errorf("text of %d bytes, at most %d are tokenized", len(a.Text), llamacpp.MaxFrame)
+	}
+	return s.lib.Tokenize(m.vocab, a.Text, a.Special, a.Parse)
 }
 
 func (s *session) detokenize(a llamacpp.DetokenizeArgs) (any, error) {
@@ -206,7 +211,7 @@ func (s *session) detokenize(a llamacpp.DetokenizeArgs) (any, error) {
 	if err := m.check(a.Tokens); err != nil {
 		return nil, err
 	}
-	return s.lib.detokenizeBytes(m.vocab, a.Tokens, a.Render)
+	return s.lib.Detokenize(m.vocab, a.Tokens, a.Render)
 }
 
 // check refuses ids outside the vocabulary: llama.cpp would abort or read beyond its tables.
@@ -219,31 +224,18 @@ func (m *model) check(ids []int32) error {
 	return nil
 }
 
-// maxPrompt bounds a rendered chat prompt.
-const maxPrompt = 1 << 20
-
-// prompt renders one user message. llama.cpp's C interface recognises known templates by their text and has no Jinja
-// engine: an unknown template gives an empty prompt, which is no error.
+// prompt renders one user message by the file's own template. Where llama.cpp does not know that, the prompt is empty,
+// which is no error.
 func (s *session) prompt(a llamacpp.PromptArgs) (any, error) {
 	m, err := s.slot(a.Slot)
 	if err != nil {
 		return nil, err
 	}
-	tmpl := llama.ModelChatTemplate(m.handle, "")
+	tmpl := s.lib.ChatTemplate(m.handle, nil)
 	if tmpl == "" {
 		return "", nil
 	}
-	chat := []llama.ChatMessage{llama.NewChatMessage("user", a.User)}
-	buf := make([]byte, len(a.User)+4096)
-	n := llama.ChatApplyTemplate(tmpl, chat, true, buf)
-	if int(n) > len(buf) && n < maxPrompt {
-		buf = make([]byte, n)
-		n = llama.ChatApplyTemplate(tmpl, chat, true, buf)
-	}
-	if n <= 0 || int(n) > len(buf) {
-		return "", nil // a template that llama.cpp's short list does not have
-	}
-	return string(buf[:n]), nil
+	return s.lib.UserPrompt(tmpl, a.User), nil
 }
 
 // usage tells what this process holds, before it is gone.

@@ -2,13 +2,9 @@ package worker
 
 import (
 	"fmt"
-	"runtime"
-	"unsafe"
-
-	"github.com/hybridgroup/yzma/pkg/llama"
-	"github.com/hybridgroup/yzma/pkg/mtmd"
 
 	"quern/quantize/llamacpp"
+	"quern/quantize/llamacpp/capi"
 )
 
 // project loads a projector beside a model, with the multimodal library of the runtime.
@@ -17,32 +13,33 @@ func (s *session) project(a llamacpp.ProjectorArgs) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !s.multimodal {
-		if err := mtmd.Load(s.lib.dir); err != nil {
-			return nil, &llamacpp.Error{Fault: llamacpp.Mismatch, Op: "project", On: s.lib.dir, Says: "the multimodal library does not load", Err: err}
+	if s.multimodal == nil {
+		path := (&llamacpp.Runtime{Dir: s.dir}).Path("mtmd")
+		if s.multimodal, err = capi.OpenMultimodal(path); err != nil {
+			return nil, &llamacpp.Error{Fault: llamacpp.Mismatch, Op: "project", On: path, Says: "the multimodal library does not load", Err: err}
 		}
-		mtmd.LogSet(s.log.callback)
-		s.multimodal = true
+		s.multimodal.SetLog(s.log.callback, 0)
 	}
 	m.freeProjector()
-	p := mtmd.ContextParamsDefault()
-	p.UseGPU, p.PrintTimings, p.Warmup = false, false, false
+	p := s.multimodal.DefaultParams()
+	p.GPU, p.Timings, p.WarmUp = false, false, false
 	if p.Threads = int32(a.Threads); a.Threads <= 0 {
 		p.Threads = int32(physicalCores())
 	}
-	if m.projector, err = mtmd.InitFromFile(a.Path, m.handle, p); err != nil {
+	m.towers = s.multimodal
+	if m.projector = m.towers.Load(a.Path, m.handle, p); m.projector == 0 {
 		return nil, &llamacpp.Error{Fault: s.log.faultOf(), Op: "project", On: a.Path, Says: s.log.reason("llama.cpp does not load the projector beside this model"), Next: s.log.advice()}
 	}
-	info := llamacpp.Projector{Vision: mtmd.SupportVision(m.projector), Audio: mtmd.SupportAudio(m.projector)}
+	info := llamacpp.Projector{Vision: m.towers.Sees(m.projector), Audio: m.towers.Hears(m.projector)}
 	if info.Audio {
-		info.Rate = mtmd.GetAudioSampleRate(m.projector)
+		info.Rate = int(m.towers.SampleRate(m.projector))
 	}
 	return info, nil
 }
 
 func (m *model) freeProjector() {
 	if m.projector != 0 {
-		_ = mtmd.Free(m.projector) // fails only for a zero handle
+		m.towers.Free(m.projector)
 		m.projector = 0
 	}
 }
@@ -62,22 +59,17 @@ func (s *session) perceive(a llamacpp.PerceiveArgs) (any, error) {
 	if m.projector == 0 {
 		return nil, fmt.Errorf("no projector is loaded beside the model in slot %d", a.Slot)
 	}
-	bitmap, err := bitmapOf(a)
+	bitmap, err := bitmapOf(m.towers, a)
 	if err != nil {
 		return nil, err
 	}
-	defer mtmd.BitmapFree(bitmap)
-	chunks := mtmd.InputChunksInit()
-	defer mtmd.InputChunksFree(chunks)
-	text := mtmd.NewInputText(a.Before+mtmd.DefaultMarker()+a.After, true, true)
-	if code := mtmd.Tokenize(m.projector, chunks, text, []mtmd.Bitmap{bitmap}); code != 0 {
+	defer m.towers.FreeBitmap(bitmap)
+	chunks := m.towers.NewChunks()
+	defer m.towers.FreeChunks(chunks)
+	if code := m.towers.Tokenize(m.projector, chunks, a.Before, bitmap, a.After); code != 0 {
 		return nil, &llamacpp.Error{Fault: s.log.faultOf(), Op: "perceive", Says: s.log.reason(fmt.Sprintf("mtmd_tokenize failed with %d", code)), Next: s.log.advice()}
 	}
-	runtime.KeepAlive(text)
-	tokens := 0
-	for i := range mtmd.InputChunksSize(chunks) {
-		tokens += int(mtmd.InputChunkGetNTokens(mtmd.InputChunksGet(chunks, i)))
-	}
+	tokens := m.towers.Tokens(chunks)
 	o := a.ContextOptions
 	o.Context = max(o.Context, tokens+1)
 	o.UBatch = max(o.UBatch, tokens) // a picture is one physical batch where attention looks both ways
@@ -86,26 +78,24 @@ func (s *session) perceive(a llamacpp.PerceiveArgs) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var past llama.Pos
-	if code := mtmd.HelperEvalChunks(m.projector, ctx, chunks, 0, 0, int32(o.Batch), true, &past); code != 0 {
+	if code := m.towers.Evaluate(m.projector, ctx, chunks, o.Batch); code != 0 {
 		return nil, &llamacpp.Error{Fault: s.log.faultOf(), Op: "perceive", Says: s.log.reason(fmt.Sprintf("mtmd_helper_eval_chunks failed with %d", code)), Next: s.log.advice()}
 	}
-	logits, err := llama.GetLogitsIth(ctx, -1, m.nVocab)
-	if err != nil || logits == nil {
+	logits := s.lib.Logits(ctx, -1, m.nVocab)
+	if logits == nil {
 		return nil, fmt.Errorf("llama.cpp has no logits after the picture")
 	}
 	return llamacpp.Perceived{Tokens: tokens}, s.floats(logits)
 }
 
 // bitmapOf copies a picture or a sound into llama.cpp's memory.
-func bitmapOf(a llamacpp.PerceiveArgs) (mtmd.Bitmap, error) {
-	var b mtmd.Bitmap
+func bitmapOf(lib *capi.Multimodal, a llamacpp.PerceiveArgs) (capi.Bitmap, error) {
+	var b capi.Bitmap
 	switch {
 	case len(a.Sound) > 0 && len(a.Sound) <= maxSamples:
-		b = mtmd.BitmapInitFromAudio(uint64(len(a.Sound)), unsafe.SliceData(a.Sound))
+		b = lib.Sound(a.Sound)
 	case a.Width > 0 && a.Height > 0 && a.Width <= maxSide && a.Height <= maxSide && len(a.Pixels) == 3*a.Width*a.Height:
-		b = mtmd.BitmapInit(uint32(a.Width), uint32(a.Height), uintptr(unsafe.Pointer(unsafe.SliceData(a.Pixels))))
-		runtime.KeepAlive(a.Pixels)
+		b = lib.Picture(a.Width, a.Height, a.Pixels)
 	default:
 		return 0, fmt.Errorf("neither a picture of %d x %d pixels in %d bytes nor a sound of %d samples", a.Width, a.Height, len(a.Pixels), len(a.Sound))
 	}

@@ -1,4 +1,4 @@
-// Package worker is the inside of a llama.cpp child process: it loads the libraries through yzma and answers the
+// Package worker is the inside of a llama.cpp child process: it calls the libraries (package capi) and answers the
 // requests of llamacpp.Child, one at a time.
 //
 // Numbers that would be large are reduced here: perplexity, divergence and importance sums are accumulated next to the
@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"quern/quantize/llamacpp"
+	"quern/quantize/llamacpp/capi"
 )
 
 // The file descriptors that llamacpp.Start hands to its child.
@@ -119,11 +120,14 @@ func receive(ctx context.Context, in io.Reader, requests chan<- llamacpp.Message
 // session is the state of one worker: the libraries and the models in their slots.
 type session struct {
 	out    io.Writer
-	lib    *binding
+	lib    *capi.Library
+	dir    string // of the libraries
 	log    logBook
 	models []*model
 
-	multimodal bool // the multimodal library is loaded
+	multimodal   *capi.Multimodal // nil: not loaded yet
+	whileLoading uintptr          // C callback of loading progress
+	seen         int              // its last step, in hundredths
 
 	breathed time.Time // when the scheduler was last given a word in
 }
