@@ -198,10 +198,10 @@ func FuzzRead(f *testing.F) {
 func sameValues(a, b []KV) bool {
 	var x, y []byte
 	for _, kv := range a {
-		x, _ = appendKV(x, kv)
+		x = appendKV(x, kv)
 	}
 	for _, kv := range b {
-		y, _ = appendKV(y, kv)
+		y = appendKV(y, kv)
 	}
 	return bytes.Equal(x, y)
 }

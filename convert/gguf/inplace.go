@@ -23,11 +23,11 @@ func (f *File) InPlace(metadata []KV) (p Plan, ok bool, err error) {
 	if err := checkAlignment(p.Metadata, f.Alignment); err != nil {
 		return Plan{}, false, err
 	}
-	n := &counter{}
-	if err := p.encode(n); err != nil {
+	n, err := p.headerSize()
+	if err != nil {
 		return Plan{}, false, err
 	}
-	gap := f.DataOffset - n.n
+	gap := f.DataOffset - n
 	switch {
 	case gap < 0:
 		return Plan{}, false, nil

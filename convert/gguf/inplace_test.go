@@ -2,6 +2,7 @@ package gguf
 
 import (
 	"bytes"
+	"io"
 	"reflect"
 	"strings"
 	"testing"
@@ -74,9 +75,12 @@ func TestInPlace(t *testing.T) {
 // headerEnd is where the header of a file ends without padding.
 func headerEnd(t *testing.T, f *File) int64 {
 	t.Helper()
-	n := &counter{}
+	n := &counter{w: io.Discard}
 	if err := f.encode(n); err != nil {
 		t.Fatal(err)
+	}
+	if size, err := f.headerSize(); err != nil || size != n.n {
+		t.Fatalf("a header of %d bytes was counted as %d: %v", n.n, size, err)
 	}
 	return n.n
 }

@@ -40,11 +40,11 @@ func Layout(metadata []KV, outs []Output, alignment int64) (Plan, error) {
 	if err := p.place(alignment); err != nil {
 		return Plan{}, err
 	}
-	n := &counter{}
-	if err := p.encode(n); err != nil {
+	header, err := p.headerSize()
+	if err != nil {
 		return Plan{}, err
 	}
-	p.DataOffset = Pad(n.n, alignment)
+	p.DataOffset = Pad(header, alignment)
 	if n := len(p.Outputs); n == 0 {
 		p.FileSize = p.DataOffset
 	} else {
@@ -138,6 +138,9 @@ func tensorBytes(o Output) (int64, error) {
 
 // WriteHeader writes everything before DataOffset, padding included. The plan must come from Layout.
 func (p *Plan) WriteHeader(w io.Writer) error {
+	if err := p.checkKeys(); err != nil {
+		return err
+	}
 	c := &counter{w: w}
 	if err := p.encode(c); err != nil {
 		return err
@@ -150,7 +153,38 @@ func (p *Plan) WriteHeader(w io.Writer) error {
 	return err
 }
 
-// encode writes the header without padding, a bounded piece at a time.
+// checkKeys refuses keys that stand twice or have no name, and values that no GGUF type fits.
+func (p *Plan) checkKeys() error {
+	seen := make(map[string]bool, len(p.Metadata))
+	for _, kv := range p.Metadata {
+		if seen[kv.Key] || kv.Key == "" {
+			return badKey(kv.Key, "the key is empty or stands twice")
+		}
+		seen[kv.Key] = true
+		if _, _, _, ok := Kind(kv.Value); !ok {
+			return badKey(kv.Key, "a value of Go type %T has no GGUF type", kv.Value)
+		}
+	}
+	return nil
+}
+
+// headerSize is the number of bytes that encode writes. It makes none of them: a plan weighs a dozen files that share one
+// vocabulary, and only one of them is written.
+func (p *Plan) headerSize() (int64, error) {
+	if err := p.checkKeys(); err != nil {
+		return 0, err
+	}
+	n := int64(len(Magic) + 4 + 8 + 8)
+	for _, kv := range p.Metadata {
+		n += 8 + int64(len(kv.Key)) + 4 + valueSize(kv.Value)
+	}
+	for _, o := range p.Outputs {
+		n += 8 + int64(len(o.Name)) + 4 + 8*int64(len(o.Shape)) + 4 + 8
+	}
+	return n, nil
+}
+
+// encode writes the header without padding, a bounded piece at a time. The keys must have been checked.
 func (p *Plan) encode(w io.Writer) error {
 	le := binary.LittleEndian
 	b := append([]byte(nil), Magic...)
@@ -166,16 +200,8 @@ func (p *Plan) encode(w io.Writer) error {
 		b = b[:0]
 		return err
 	}
-	seen := make(map[string]bool, len(p.Metadata))
 	for _, kv := range p.Metadata {
-		if seen[kv.Key] || kv.Key == "" {
-			return badKey(kv.Key, "the key is empty or stands twice")
-		}
-		seen[kv.Key] = true
-		var err error
-		if b, err = appendKV(b, kv); err != nil {
-			return err
-		}
+		b = appendKV(b, kv)
 		if err := flush(64 << 10); err != nil {
 			return err
 		}
@@ -195,7 +221,7 @@ func (p *Plan) encode(w io.Writer) error {
 	return flush(1)
 }
 
-// counter counts what passes; without w it only counts.
+// counter counts what passes.
 type counter struct {
 	w io.Writer
 	n int64
@@ -203,8 +229,5 @@ type counter struct {
 
 func (c *counter) Write(b []byte) (int, error) {
 	c.n += int64(len(b))
-	if c.w == nil {
-		return len(b), nil
-	}
 	return c.w.Write(b)
 }

@@ -6,10 +6,10 @@ func (p *Plan) Trim() error {
 	if len(p.Outputs) > 0 {
 		return nil
 	}
-	n := &counter{}
-	if err := p.encode(n); err != nil {
+	n, err := p.headerSize()
+	if err != nil {
 		return err
 	}
-	p.DataOffset, p.FileSize = n.n, n.n
+	p.DataOffset, p.FileSize = n, n
 	return nil
 }

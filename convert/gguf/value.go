@@ -73,18 +73,20 @@ func arrayKind(v any) (elem ValueType, n int, ok bool) {
 	return Array, n, ok
 }
 
+// texts is a slice of strings of any name.
+func texts(v any) []string {
+	return reflect.ValueOf(v).Convert(reflect.TypeFor[[]string]()).Interface().([]string)
+}
+
 // elementAt is element i of a slice of any type.
 func elementAt(v any, i int) any { return reflect.ValueOf(v).Index(i).Interface() }
 
-// appendKV appends a key and its value with the value's type.
-func appendKV(b []byte, kv KV) ([]byte, error) {
+// appendKV appends a key and its value with the value's type. Kind must know the value.
+func appendKV(b []byte, kv KV) []byte {
 	b = appendString(b, kv.Key)
-	t, _, _, ok := Kind(kv.Value)
-	if !ok {
-		return nil, badKey(kv.Key, "a value of Go type %T has no GGUF type", kv.Value)
-	}
+	t, _, _, _ := Kind(kv.Value)
 	b = binary.LittleEndian.AppendUint32(b, uint32(t))
-	return appendValue(b, kv.Value), nil
+	return appendValue(b, kv.Value)
 }
 
 func appendString(b []byte, s string) []byte {
@@ -105,7 +107,11 @@ func appendValue(b []byte, v any) []byte {
 	b = binary.LittleEndian.AppendUint32(b, uint32(elem))
 	b = binary.LittleEndian.AppendUint64(b, uint64(n))
 	switch elem {
-	case String, Array: // elements with lengths of their own
+	case String:
+		for _, s := range texts(v) {
+			b = appendString(b, s)
+		}
+	case Array: // elements with lengths of their own
 		for i := range n {
 			b = appendValue(b, elementAt(v, i))
 		}
@@ -113,6 +119,31 @@ func appendValue(b []byte, v any) []byte {
 		b, _ = binary.Append(b, binary.LittleEndian, v)
 	}
 	return b
+}
+
+// valueSize is the number of bytes that appendValue appends.
+func valueSize(v any) int64 {
+	if s, ok := v.(string); ok {
+		return 8 + int64(len(s))
+	}
+	elem, n, isArray := arrayKind(v)
+	if !isArray {
+		return int64(binary.Size(v))
+	}
+	size := int64(4 + 8)
+	switch elem {
+	case String:
+		for _, s := range texts(v) {
+			size += 8 + int64(len(s))
+		}
+	case Array:
+		for i := range n {
+			size += valueSize(elementAt(v, i))
+		}
+	default:
+		size += int64(n) * elem.Size()
+	}
+	return size
 }
 
 // Format shows a value for people: texts quoted, arrays cut after most elements with their number.

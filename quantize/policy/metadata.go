@@ -2,6 +2,7 @@ package policy
 
 import (
 	"slices"
+	"strings"
 
 	"quern/convert/gguf"
 )
@@ -72,6 +73,9 @@ func cString(kv gguf.KV) (any, error) {
 	case string:
 		return cutNUL(v), nil
 	case []string:
+		if !slices.ContainsFunc(v, func(s string) bool { return strings.IndexByte(s, 0) >= 0 }) {
+			return v, nil // a vocabulary is shared by all files that are weighed
+		}
 		out := make([]string, len(v))
 		for i, s := range v {
 			out[i] = cutNUL(s)

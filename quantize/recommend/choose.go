@@ -153,8 +153,10 @@ func settings(first Setting, w Wish) []Setting {
 
 func rate(m *machine.Machine, s *Shape, cands []Candidate, set Setting, budget int64, w Wish) []Row {
 	rows := make([]Row, 0, len(cands))
+	beside := s.Needs(0, set) // the same for all types, and dear: a graph is laid out for it
 	for _, c := range cands {
-		r := Row{Candidate: c, Memory: s.Needs(c.loaded(), set), Fit: No}
+		r := Row{Candidate: c, Memory: beside, Fit: No}
+		r.Memory.Weights = c.loaded()
 		r.KLD, _ = KLD(c.Type, w.Imatrix)
 		r.Speed = Predict(m, s, c.Weights, c.ActiveBytes, c.Type, set, w.Factor)
 		switch n := r.Memory.Total(); {
