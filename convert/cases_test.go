@@ -7,8 +7,10 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -208,6 +210,7 @@ func TestCases(t *testing.T) {
 	if err != nil || len(names) == 0 {
 		t.Fatalf("%d cases: %v", len(names), err)
 	}
+	family := families(t)
 	passed, total, waiting := map[string]int{}, map[string]int{}, map[string]int{}
 	shown, seen := map[string]bool{}, map[string]bool{} // classes whose text model a case shows, and whose projector
 	for _, name := range names {
@@ -236,11 +239,11 @@ func TestCases(t *testing.T) {
 				if skipped && err == nil {
 					t.Skip("its arguments belong to another test")
 				}
-				total[a.Family]++
+				total[family(a)]++
 				if err != nil {
 					t.Fatal(err)
 				}
-				passed[a.Family]++
+				passed[family(a)]++
 			})
 		}
 	}
@@ -257,4 +260,40 @@ func TestCases(t *testing.T) {
 	missing := slices.DeleteFunc(arch.ProjectorNames(), func(n string) bool { return seen[n] })
 	t.Logf("projectors without a case: %s", strings.Join(missing, " "))
 	t.Logf("%d classes that have cases are not registered", len(waiting))
+}
+
+// hfList is the list of class names in an entry of the registry's source.
+var hfList = regexp.MustCompile(`HF: +\[\]string\{([^}]*)\}`)
+
+// families tells the file of the registry's source that declares an entry, without .go.
+func families(t *testing.T) func(*arch.Arch) string {
+	t.Helper()
+	names, err := filepath.Glob("arch/*.go")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("%d files of the registry: %v", len(names), err)
+	}
+	files := map[string][]string{} // by class name: a text model and a projector may share one
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, list := range hfList.FindAllSubmatch(text, -1) {
+			for class := range strings.SplitSeq(string(list[1]), ",") {
+				class = strings.Trim(class, "\" \n\t")
+				files[class] = append(files[class], strings.TrimSuffix(filepath.Base(name), ".go"))
+			}
+		}
+	}
+	return func(a *arch.Arch) string {
+		family := a.GGUF
+		for _, class := range a.HF {
+			for _, f := range files[class] {
+				if strings.HasPrefix(f, "clip") == a.Projector() || family == a.GGUF {
+					family = f
+				}
+			}
+		}
+		return family
+	}
 }

@@ -37,8 +37,8 @@ func TestRegistry(t *testing.T) {
 		if tab.archs[a.GGUF] == nil {
 			t.Errorf("%s: no roles of this architecture", name)
 		}
-		if a.Keys == nil || a.Vocab == "" && !a.Projector() || a.Family == "" {
-			t.Errorf("%s: no keys, vocabulary or family", name)
+		if a.Keys == nil || a.Vocab == "" && !a.Projector() {
+			t.Errorf("%s: no keys or vocabulary", name)
 		}
 		for _, list := range []Keys{a.Config, a.Opening, a.Early, a.Keys, a.VocabEarly, a.VocabLate} {
 			for _, k := range list {

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"path"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -16,11 +14,10 @@ import (
 
 // Arch is what a family declares about one architecture. Fields that stay empty are those of Base.
 type Arch struct {
-	Base   *Arch    // the entry that this one extends
-	HF     []string // class names in config.json; never inherited
-	GGUF   string   // general.architecture, which also names the set of roles in tables/roles.txt
-	Family string   // name of the file that declares it, without .go; set by Register
-	Note   string   // what a user should know, such as why the reference cannot convert it; shown by `quern archs`
+	Base *Arch    // the entry that this one extends
+	HF   []string // class names in config.json; never inherited
+	GGUF string   // general.architecture, which also names the set of roles in tables/roles.txt
+	Note string   // what a user should know, such as why the reference cannot convert it; shown by `quern archs`
 
 	Vision Expr // of a projector: where the vision tower's part of the configuration is; nil: as in most
 	Audio  Expr // and the audio tower's
@@ -97,9 +94,6 @@ var (
 func Register(a Arch) *Arch {
 	if base := a.Base; base != nil {
 		a = inherit(a, base)
-	}
-	if _, file, _, ok := runtime.Caller(1); ok {
-		a.Family = strings.TrimSuffix(path.Base(file), ".go")
 	}
 	names := registry
 	if a.Projector() {

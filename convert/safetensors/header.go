@@ -56,9 +56,9 @@ func ReadHeader(file string, r io.ReaderAt, size int64) (*Header, error) {
 	case int64(n) > size-8:
 		return nil, bad(file, "", "the header claims %d bytes, only %d follow its length", n, size-8)
 	}
-	// A buffer of 64 KiB: headers are read once, front to back, also over a network.
+	// A buffer of up to 64 KiB: headers are read once, front to back, also over a network, and there may be hundreds of them.
 	p := &parser{file: file, data: size - 8 - int64(n)}
-	text := &utf8Reader{r: bufio.NewReaderSize(io.NewSectionReader(r, 8, int64(n)), 64<<10)}
+	text := &utf8Reader{r: bufio.NewReaderSize(io.NewSectionReader(r, 8, int64(n)), int(min(n, 64<<10)))}
 	p.dec = json.NewDecoder(text)
 	p.dec.UseNumber()
 	h := &Header{DataOffset: 8 + int64(n)}

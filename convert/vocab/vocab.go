@@ -12,6 +12,7 @@ package vocab
 import (
 	"fmt"
 	"io/fs"
+	"strconv"
 
 	"quern/convert/config"
 	"quern/convert/fault"
@@ -170,7 +171,7 @@ type token struct {
 func padding(n int, score float32) []token {
 	out := make([]token, n)
 	for i := range out {
-		out[i] = token{fmt.Sprintf("[PAD%d]", i), score, Unused}
+		out[i] = token{"[PAD" + strconv.Itoa(i) + "]", score, Unused}
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package record
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -255,12 +256,12 @@ func List() (records []Record, damaged int, err error) {
 	sc := bufio.NewScanner(f)
 	sc.Buffer(nil, maxRecordLine)
 	for sc.Scan() {
-		line := strings.TrimSpace(sc.Text())
-		if line == "" {
+		line := bytes.TrimSpace(sc.Bytes())
+		if len(line) == 0 {
 			continue
 		}
 		var r Record
-		if json.Unmarshal([]byte(line), &r) != nil || r.Version < 1 || r.Version > RecordVersion {
+		if json.Unmarshal(line, &r) != nil || r.Version < 1 || r.Version > RecordVersion {
 			damaged++
 			continue
 		}
