@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"runtime/debug"
 
 	"quern/convert"
 	"quern/convert/gguf"
@@ -37,7 +38,12 @@ func planCommand() *cli.Command {
 	}
 }
 
+// planGC collects four times as often as usual: a plan keeps little and makes much that is soon unused, and its memory counts
+// for more than some milliseconds.
+const planGC = 25
+
 func planModel(ctx context.Context, c *cli.Context, o *output) error {
+	debug.SetGCPercent(planGC)
 	s, err := newState(c, c.Args().First())
 	if err != nil {
 		return err

@@ -232,6 +232,9 @@ func newState(c *cli.Context, model string) (*job.State, error) {
 		if err != nil {
 			return nil, err
 		}
+		if rt.Origin == llamacpp.FromInstalled { // checked when it was installed, and by the process that runs it
+			return rt, nil
+		}
 		_, err = rt.CheckVersion()
 		return rt, err
 	})
