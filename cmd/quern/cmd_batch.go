@@ -169,7 +169,7 @@ var paths = map[string]bool{"metadata": true, "imatrix": true, "tensor-type-file
 // modelOptionNames are the options of prepare that a manifest may give to a model: all that do not belong to the set as a whole.
 func modelOptionNames() map[string]manifest.Kind {
 	names := map[string]manifest.Kind{}
-	for _, f := range join(wishFlags(), convertFlags(), policyFlags(), workFlags(), hubFlags()) {
+	for _, f := range join(wishFlags(), convertFlags(), policyFlags(), workFlags(), hubFlags(), []cli.Flag{noTowerFlag()}) {
 		name := f.Names()[0]
 		switch name {
 		case "for", "workers", "offline", "cache-dir", "connections", "limit-rate":

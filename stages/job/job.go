@@ -118,6 +118,7 @@ type State struct {
 	Knobs     *recommend.Knobs   // plan: what tune found to be best on this machine; nil where it has not run
 	Digests   map[string]string  // of the local source's files by name, taken before or beside the build
 	Files     []*Artifact        // plan: what will be written; build, smoke and bench add to them
+	Beside    *Artifact          // made by another state: the projector of these models, or the model of this projector
 	Close     []func() error     // what was opened; closed by the command at the end
 }
 
@@ -227,13 +228,20 @@ func (a *Artifact) BitsPerWeight() float64 {
 func (s *State) Built() []pipeline.Input {
 	var in []pipeline.Input
 	for _, a := range s.Files {
-		for i, p := range a.Paths {
-			f := pipeline.Input{Name: p}
-			if i < len(a.SHA256) {
-				f.Digest = "sha256:" + a.SHA256[i]
-			}
-			in = append(in, f)
+		in = append(in, a.Built()...)
+	}
+	return in
+}
+
+// Built are the artifact's parts with their digests, where they have one yet.
+func (a *Artifact) Built() []pipeline.Input {
+	var in []pipeline.Input
+	for i, p := range a.Paths {
+		f := pipeline.Input{Name: p}
+		if i < len(a.SHA256) {
+			f.Digest = "sha256:" + a.SHA256[i]
 		}
+		in = append(in, f)
 	}
 	return in
 }
@@ -256,7 +264,18 @@ func (s *State) Projector() *Artifact {
 			return a
 		}
 	}
+	if s.Beside != nil && s.Beside.Mmproj {
+		return s.Beside
+	}
 	return nil
+}
+
+// Host is the model that the projector is loaded beside; nil where a projector is all that is made.
+func (s *State) Host() *Artifact {
+	if models := s.Models(); len(models) > 0 {
+		return models[0]
+	}
+	return s.Beside
 }
 
 // Shut closes everything that was opened, in reverse order, and keeps the first error.

@@ -38,7 +38,7 @@ func Everywhere(ctx context.Context, s *job.State) ([]Place, error) {
 	if err := Open(ctx, s); err != nil {
 		return nil, err
 	}
-	if err := openTower(ctx, s); err != nil {
+	if err := OpenTower(ctx, s); err != nil {
 		return nil, err
 	}
 	var err error

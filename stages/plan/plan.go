@@ -44,7 +44,7 @@ func (st Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error
 	if !st.Only && s.Source.Kind == source.Folder && s.Checked == nil {
 		return &fault.Unsupported{On: s.Model, Says: "has a config.json and no weights", Next: "`quern plan` works from it; building needs the checkpoint"}
 	}
-	if err := openTower(ctx, s); err != nil {
+	if err := OpenTower(ctx, s); err != nil {
 		return err
 	}
 	for _, w := range Warnings(s) {

@@ -13,9 +13,9 @@ import (
 // towerPrefix begins the names of projectors, as llama.cpp's tools expect.
 const towerPrefix = "mmproj-"
 
-// openTower plans the projector of a checkpoint that sees or hears: prepare makes it beside the model. One that cannot be
-// converted is a warning, since the text model works without it.
-func openTower(ctx context.Context, s *job.State) error {
+// OpenTower plans the projector of a checkpoint that sees or hears: it is made beside the model. One that cannot be converted is
+// a warning, since the text model works without it. It is planned once: states that are copied from this one share it.
+func OpenTower(ctx context.Context, s *job.State) error {
 	o := s.Convert
 	if s.Make != job.Recommended || s.Checked == nil || s.Adapter || s.NoTower || s.Tower != nil ||
 		o.Projector || o.VocabOnly || o.MTPOnly || o.DSpark || o.Target != nil {

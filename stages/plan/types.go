@@ -199,8 +199,8 @@ func place(s *job.State) error {
 		a.Path = s.Out
 		if !isFile(s.Out) {
 			name := baseName(s) + "-" + a.Type + s.Label + ".gguf"
-			if a.Mmproj {
-				name = towerPrefix + name
+			if a.Mmproj { // which the label of a mixture does not concern
+				name = towerPrefix + baseName(s) + "-" + a.Type + ".gguf"
 			}
 			a.Path = filepath.Join(outFolder(s), name)
 		} else if a == s.Projector() {

@@ -82,11 +82,11 @@ func HowToRun(s *job.State, a *job.Artifact) string {
 		return ""
 	}
 	p := s.Projector()
+	if a.Mmproj {
+		a, p = s.Host(), a
+	}
 	if p == nil {
 		return s.Advice.Setting.Server(Quote(a.Path))
-	}
-	if a == p {
-		a = s.Files[0]
 	}
 	return s.Advice.Setting.Server(Quote(a.Path)) + " --mmproj " + Quote(p.Path)
 }

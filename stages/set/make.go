@@ -306,8 +306,13 @@ func (m *model) reasons(stale []*file, ref *file) string {
 	return strings.Join(parts, "; ")
 }
 
-// name is the file's type with what sets it apart, as in its own name.
-func (f *file) name() string { return f.art.Type + f.state.Label }
+// name is the file's type with what sets it apart.
+func (f *file) name() string {
+	if f.art.Mmproj {
+		return f.art.Type + " (projector)"
+	}
+	return f.art.Type + f.state.Label
+}
 
 func (m *model) pass(ctx context.Context, cores int, stale []*file, ref *file) error {
 	together := [][]*file{stale[:len(stale):len(stale)]}
@@ -382,10 +387,11 @@ func (m *model) reference(ctx context.Context) (*file, error) {
 	}
 	s := m.copyOf()
 	s.Make, s.Convert.Type, s.Out, s.Types = job.Converted, arch.Auto, filepath.Join(m.hidden(), referenceName), nil
+	s.Tower = nil
 	if err := pipeline.Run(ctx, []pipeline.Stage[job.State]{plan.Stage{}}, s, quietStages{m.ev}, pipeline.Options{}); err != nil {
 		return nil, err
 	}
-	for _, f := range m.files {
+	for _, f := range m.models() {
 		if f.art.Policy == nil && f.art.Type == s.Files[0].Type {
 			return nil, nil
 		}

@@ -3,6 +3,7 @@ package set
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"quern/pipeline"
@@ -59,6 +60,8 @@ type file struct {
 	smoke, speed, record *graph.Node
 	quality              *quality.Result
 	receipt              bool // it passed everything
+
+	beside *file // of a model, its projector, which all models of a source share; nil where there is none
 }
 
 // failure is what one stage of a model failed with.
@@ -95,13 +98,17 @@ func (m *model) shut() {
 func (m *model) copyOf() *job.State {
 	s := *m.base
 	s.Close, s.Types, s.Files, s.Advice, s.Shape = nil, nil, nil, nil, nil
-	s.NoTower = true // a set makes models; `quern convert --mmproj` makes their projectors
 	s.Policy.Tensors = append(s.Policy.Tensors[:0:0], s.Policy.Tensors...)
 	if m.taken {
 		s.Source, s.Parts, s.Pinned, s.Pull, s.Remote = nil, nil, nil, nil, nil
 	}
 	m.opens(&s)
 	return &s
+}
+
+// models are the files but the projector.
+func (m *model) models() []*file {
+	return slices.DeleteFunc(slices.Clone(m.files), func(f *file) bool { return f.art.Mmproj })
 }
 
 // only is the state with one file: stages work on it alone.

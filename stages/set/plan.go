@@ -52,6 +52,9 @@ func (m *model) plan(ctx context.Context) error {
 		return err
 	}
 	m.taken = len(s.Files) > 0
+	if err := plan.OpenTower(ctx, s); err != nil {
+		return err
+	}
 	if err := m.pin(ctx); err != nil {
 		return err
 	}
@@ -216,14 +219,26 @@ func (m *model) describe(ctx context.Context, p *piece) error {
 	if m.base.Machine == nil && p.entry.Machine == "" {
 		m.base.Machine = s.Machine // it is looked at once
 	}
-	a := s.Files[0]
-	p.file = m.fileAt(a.Path)
-	if p.file == nil {
-		p.file = &file{art: a, state: only(s, a)}
-		m.files = append(m.files, p.file)
-	}
+	p.file = m.take(s, s.Files[0])
 	p.file.here = p.file.here || m.run.here(p.entry, s)
+	if a := s.Projector(); a != nil {
+		beside := m.take(s, a)
+		if beside.state.Beside == nil { // it is tried on the first model
+			beside.state.Beside = p.file.art
+		}
+		p.file.beside, p.file.state.Beside = beside, beside.art
+	}
 	return nil
+}
+
+// take is the file of the path of a, which is a new one unless an entry has asked for it before.
+func (m *model) take(s *job.State, a *job.Artifact) *file {
+	f := m.fileAt(a.Path)
+	if f == nil {
+		f = &file{art: a, state: only(s, a)}
+		m.files = append(m.files, f)
+	}
+	return f
 }
 
 func (m *model) fileAt(path string) *file {

@@ -60,7 +60,7 @@ type File struct {
 	Path       string         `json:"path"`
 	Paths      []string       `json:"paths"`
 	Type       string         `json:"file_type"`
-	Wanted     string         `json:"wanted"` // as the manifest has it
+	Wanted     string         `json:"wanted"` // as the manifest has it; "projector" for what is made beside a model that sees or hears
 	Bytes      int64          `json:"bytes"`
 	SHA256     []string       `json:"sha256,omitempty"`
 	BPW        float64        `json:"bits_per_weight"`
@@ -84,14 +84,20 @@ func (r *run) report(s graph.Stats) *Report {
 			if m.base != nil && m.base.Source != nil {
 				out.Commit = m.base.Source.Commit
 			}
+			var beside *file
 			for _, p := range m.pieces {
 				if p.entry.Key == e.Key && p.file != nil {
-					out.Files = append(out.Files, m.describeFile(p))
+					out.Files = append(out.Files, m.describeFile(p.file, p.typ.String()))
 					rep.Found[FileKey(m.Key, p.file.art.Path)] = p.file.found()
+					beside = p.file.beside
 					if p.fit != nil {
 						rep.Extra[e.Key] = append(rep.Extra[e.Key], m.recipePath(p))
 					}
 				}
+			}
+			if beside != nil {
+				out.Files = append(out.Files, m.describeFile(beside, "projector"))
+				rep.Found[FileKey(m.Key, beside.art.Path)] = beside.found()
 			}
 			for _, f := range out.Files {
 				if f.State == pipeline.OK || f.State == pipeline.Planned {
@@ -108,9 +114,9 @@ func (r *run) report(s graph.Stats) *Report {
 	return rep
 }
 
-func (m *model) describeFile(p *piece) File {
-	f, a := p.file, p.file.art
-	out := File{Path: a.Path, Paths: a.Paths, Type: f.name(), Wanted: p.typ.String(), Bytes: a.Bytes, SHA256: a.SHA256, BPW: a.BitsPerWeight(), Receipt: f.receipt}
+func (m *model) describeFile(f *file, wanted string) File {
+	a := f.art
+	out := File{Path: a.Path, Paths: a.Paths, Type: f.name(), Wanted: wanted, Bytes: a.Bytes, SHA256: a.SHA256, BPW: a.BitsPerWeight(), Receipt: f.receipt}
 	switch {
 	case f.built:
 		out.State = pipeline.OK

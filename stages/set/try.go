@@ -64,6 +64,11 @@ func (m *model) tryNodes() []*graph.Node {
 		}
 		records = append(records, f.record)
 	}
+	for _, f := range m.models() {
+		if f.beside != nil {
+			f.record.Behind = append(f.record.Behind, f.beside.record)
+		}
+	}
 	m.sealed = m.stage("finish", rankFinish, m.finish)
 	m.sealed.Behind = records
 	if judged != nil {
@@ -78,7 +83,13 @@ func (m *model) trials(f *file) []*graph.Node {
 		f.smoke = m.stage("smoke "+f.name(), rankTry, func(ctx context.Context, _ *graph.Graph, cores int, n *graph.Node) (pipeline.State, error) {
 			return m.try(ctx, smokeStage{smoke.Stage{}, m.Gates.Smoke == manifest.SmokeReport}, f, cores, n)
 		})
-		f.smoke.Need = func() graph.Need { return m.testNeed(f.art.Bytes) }
+		f.smoke.Need = func() graph.Need {
+			n := f.art.Bytes
+			if f.art.Mmproj {
+				n += f.state.Beside.Bytes
+			}
+			return m.testNeed(n)
+		}
 		f.record.Behind = append(f.record.Behind, f.smoke)
 		nodes = append(nodes, f.smoke)
 	}
@@ -109,7 +120,7 @@ func (m *model) testNeed(bytes int64) graph.Need {
 // weights are the largest file and the source precision, loaded together.
 func (m *model) weights() int64 {
 	most := int64(0)
-	for _, f := range m.files {
+	for _, f := range m.models() {
 		most = max(most, f.art.Bytes)
 	}
 	if m.base.Checked != nil {
@@ -231,7 +242,7 @@ func (m *model) wantsReference() bool {
 	if !m.Measures(manifest.Quality) || m.run.Part == Make {
 		return false
 	}
-	for _, f := range m.files {
+	for _, f := range m.models() {
 		if m.unjudged(context.Background(), f) != "" {
 			return true
 		}
@@ -242,7 +253,7 @@ func (m *model) wantsReference() bool {
 // quality judges all files that no earlier run judged, in step with the source precision.
 func (m *model) quality(ctx context.Context, _ *graph.Graph, cores int, n *graph.Node) (pipeline.State, error) {
 	var todo []*file
-	for _, f := range m.files {
+	for _, f := range m.models() {
 		why := m.unjudged(ctx, f)
 		if why == "" {
 			continue
@@ -277,7 +288,7 @@ func (m *model) sourcePath() string {
 	if p := filepath.Join(m.hidden(), referenceName); exists(p) {
 		return p
 	}
-	for _, f := range m.files {
+	for _, f := range m.models() {
 		if f.art.Policy == nil {
 			return f.art.Path
 		}
@@ -329,10 +340,9 @@ type recordStage struct{ record.Stage }
 func (t recordStage) Plan(ctx context.Context, s *job.State) (pipeline.Step, error) {
 	step, err := t.Stage.Plan(ctx, s)
 	a := s.Files[0]
-	for i, p := range a.Paths {
-		if i < len(a.SHA256) {
-			step.Inputs = append(step.Inputs, pipeline.Input{Name: p, Digest: "sha256:" + a.SHA256[i]})
-		}
+	step.Inputs = append(step.Inputs, a.Built()...)
+	if p := s.Projector(); p != nil {
+		step.Inputs = append(step.Inputs, p.Built()...)
 	}
 	found := sha256.New()
 	err = errors.Join(err, json.NewEncoder(found).Encode([]any{a.Smoke, a.Bench, a.Quality}))
@@ -369,6 +379,9 @@ func (m *model) record(ctx context.Context, f *file, n *graph.Node) (pipeline.St
 		}
 		return pipeline.Skipped, nil
 	}
+	if p := f.beside; p != nil && !p.receipt { // a receipt vouches for nothing that failed
+		f.state.Beside = nil
+	}
 	state, why, err := m.once(ctx, recordStage{}, f.state)
 	if n.Says = why; err != nil {
 		m.fail("record", f.art.Path, err)
@@ -391,7 +404,7 @@ func (m *model) gates(f *file, n *graph.Node) error {
 	if m.run.DryRun || m.run.Part == Collect { // who tried the file has judged it
 		return nil
 	}
-	if limit := m.Gates.MaxKLD; limit > 0 {
+	if limit := m.Gates.MaxKLD; limit > 0 && !f.art.Mmproj {
 		if f.quality == nil {
 			n.Says = "no receipt: its quality could not be measured"
 			return nil

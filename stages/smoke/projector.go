@@ -18,7 +18,7 @@ import (
 // A projector is tried beside its model: what its keys say must be what its tensors are, and what it makes must fit the model. Where
 // the runtime has llama.cpp's multimodal library the model is shown two pictures, or played two sounds, that differ.
 
-// withPicture tries the projector a beside the first model of the run.
+// withPicture tries the projector a beside the model that it is made for.
 func withPicture(ctx context.Context, rt *llamacpp.Runtime, s *job.State, a *job.Artifact) (*Report, error) {
 	t := &run{ctx: ctx, r: &Report{}}
 	file, err := readBack(a.Path)
@@ -27,7 +27,7 @@ func withPicture(ctx context.Context, rt *llamacpp.Runtime, s *job.State, a *job
 		return t.r, nil
 	}
 	t.pass(nameLoad, fmt.Sprintf("%d keys, %d tensors", len(file.Metadata), len(file.Outputs)), "", 0)
-	model := s.Models()[0]
+	model := s.Host()
 	t.checkProjector(&file.Plan, &model.Plans[0])
 	if t.r.Count(Failed) > 0 {
 		return t.r, nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"quern/convert/tokenizer"
 	"quern/pipeline"
@@ -37,7 +38,8 @@ func (Stage) Skip(s *job.State) string {
 // Plan depends on the files' digests and the runtime.
 func (Stage) Plan(_ context.Context, s *job.State) (pipeline.Step, error) {
 	step := pipeline.Step{Versions: []string{"llama.cpp " + llamacpp.Version, fmt.Sprintf("smoke %d", version)}, Says: "load, generate, look for the known failures"}
-	if s.Projector() != nil && s.Runtime != nil { // a library that comes later makes more checks possible
+	projector := slices.ContainsFunc(s.Files, func(a *job.Artifact) bool { return a.Mmproj })
+	if projector && s.Runtime != nil { // a library that comes later makes more checks possible
 		if rt, err := s.Runtime(); err == nil && rt.HasMultimodal() {
 			step.Versions = append(step.Versions, "libmtmd")
 		}
@@ -46,6 +48,9 @@ func (Stage) Plan(_ context.Context, s *job.State) (pipeline.Step, error) {
 		step.Inputs = append(step.Inputs, pipeline.Input{Name: s.OnBase, Digest: stamp(s.OnBase)})
 	}
 	step.Inputs = append(step.Inputs, s.Built()...)
+	if h := s.Host(); projector && h == s.Beside && h != nil {
+		step.Inputs = append(step.Inputs, h.Built()...)
+	}
 	return step, nil
 }
 
