@@ -49,7 +49,7 @@ func TestEventsSchema(t *testing.T) {
 			seen[e.Type]++
 		}
 	}
-	for _, want := range []string{"plan", "progress", "stage", "summary", "error", "file", "metadata", "tensor", "arch", "machine", "verified", "model", "record"} {
+	for _, want := range []string{"plan", "progress", "stage", "summary", "error", "file", "metadata", "tensor", "arch", "machine", "verified", "model", "record", "build"} {
 		if seen[want] == 0 {
 			t.Errorf("no %q event was seen: %v", want, seen)
 		}

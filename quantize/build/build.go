@@ -55,6 +55,7 @@ type Options struct {
 	Slab     int64             // elements of a slab at most; 0 = DefaultSlab
 	Finite   bool              // refuse NaN and infinity for F32, F16 and BF16 targets too, and rows that a type cannot hold, as llama-quantize does
 	Progress func(bytes int64) // source bytes done since the last call; calls do not overlap
+	Spent    *Spent            // gets where the workers' time went, when Run has returned; nil: nobody asks
 }
 
 // DefaultSlab is 4 MiB of float32.
@@ -79,6 +80,7 @@ func Run(ctx context.Context, jobs []Job, k kernel.Quantizer, w []io.WriterAt, o
 	for range r.Workers {
 		g.Go(func() error {
 			wk := &worker{run: r}
+			defer wk.report()
 			for {
 				s, ok := r.next()
 				if !ok {

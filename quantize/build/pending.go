@@ -11,10 +11,10 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"sync"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Files are the operations on a file system that outputs need. A test may put faults into them.
@@ -48,13 +48,15 @@ type Pending struct {
 	size  int64
 	h     Handle
 
-	mu       sync.Mutex
-	more     sync.Cond // written grew, or closing changed
-	written  spans
-	flushed  int64 // up to here the disk has been asked to write
-	closing  bool
-	followed chan error // the follower's end
-	sum      hash.Hash
+	mu      sync.Mutex
+	more    sync.Cond // written grew, or closing changed
+	written spans
+	closing bool           // those behind the writers end where the front is
+	behind  errgroup.Group // digest and writeback
+	sum     hash.Hash
+
+	settled bool // every byte is on the disk and hashed
+	ended   bool // committed or discarded
 }
 
 // Create begins the file path of size bytes: the folder must exist, the space is reserved at once.
@@ -67,7 +69,7 @@ func CreateOn(files Files, path string, size int64) (*Pending, error) {
 	if name == "" || size < 0 {
 		return nil, fmt.Errorf("create %q with %d bytes: no file name or no size", path, size)
 	}
-	p := &Pending{files: files, path: path, part: filepath.Join(dir, "."+name+".part"), size: size, sum: sha256.New(), followed: make(chan error, 1)}
+	p := &Pending{files: files, path: path, part: filepath.Join(dir, "."+name+".part"), size: size, sum: sha256.New()}
 	p.more.L = &p.mu
 	h, err := files.Create(p.part)
 	if err != nil {
@@ -78,17 +80,11 @@ func CreateOn(files Files, path string, size int64) (*Pending, error) {
 		err = &SpaceError{Path: path, Size: size, Err: err}
 		return nil, errors.Join(err, h.Close(), files.Remove(p.part))
 	}
-	go func() { p.followed <- p.follow() }()
+	p.behind.Go(p.hash)
+	if s, ok := h.(starter); ok {
+		p.behind.Go(func() error { p.writeBack(s); return nil })
+	}
 	return p, nil
-}
-
-// writeback is how much of the front is whole before the disk is asked to write it: enough for long transfers, little enough
-// that the system never has so many unwritten pages that it slows the writers down, or leaves them all to the last Sync.
-const writeback = 32 << 20
-
-// starter is a Handle that can ask for a range to be written to the disk without waiting for it.
-type starter interface {
-	StartWriteback(off, n int64)
 }
 
 // WriteAt writes inside the size that was promised.
@@ -102,42 +98,31 @@ func (p *Pending) WriteAt(b []byte, off int64) (int, error) {
 	}
 	p.mu.Lock()
 	p.written.add(off, off+int64(n))
-	from, front := p.flushed, p.written.front()
-	start := front-from >= writeback
-	if start {
-		p.flushed = front
-	}
 	p.mu.Unlock()
-	p.more.Signal()
-	if s, ok := p.h.(starter); ok && start {
-		s.StartWriteback(from, front-from)
-	}
+	p.more.Broadcast()
 	return n, nil
 }
 
-// follow hashes the file behind the writers, from its front as far as it is whole: what it reads was just written and
-// comes from the page cache. It ends at the last byte, or when closing is set before.
-func (p *Pending) follow() error {
-	b := make([]byte, 1<<20)
-	for at := int64(0); at < p.size; {
-		p.mu.Lock()
-		for p.written.front() <= at && !p.closing {
-			p.more.Wait()
-		}
-		front := p.written.front()
-		p.mu.Unlock()
-		if front <= at {
-			return nil
-		}
-		for at < front {
-			n, err := p.h.ReadAt(b[:min(int64(len(b)), front-at)], at)
-			if n == 0 && err != nil {
-				return fmt.Errorf("%s: read back at %d: %w", p.part, at, err)
-			}
-			p.sum.Write(b[:n])
-			at += int64(n)
-		}
+// Settle waits until the whole file is on the disk and hashed; Commit does so where it has not been done. Several files may
+// settle at the same time, and then wait for the disk together. After an error the file can only be discarded.
+func (p *Pending) Settle() error {
+	if p.settled {
+		return nil
 	}
+	p.mu.Lock()
+	gap, whole := p.written.gap(p.size)
+	p.mu.Unlock()
+	if !whole {
+		return fmt.Errorf("%s: %d bytes at offset %d were never written", p.path, gap.hi-gap.lo, gap.lo)
+	}
+	err := p.stop()
+	if err == nil {
+		err = p.h.Sync()
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.path, err)
+	}
+	p.settled = true
 	return nil
 }
 
@@ -145,17 +130,12 @@ func (p *Pending) follow() error {
 // On any error nothing remains of it and an older file of that name stays as it was, unless only the last step failed:
 // when the folder cannot be synced the new file has its name already.
 func (p *Pending) Commit() (Digest, error) {
-	p.mu.Lock()
-	gap, whole := p.written.gap(p.size)
-	p.mu.Unlock()
-	if !whole {
-		return Digest{}, errors.Join(fmt.Errorf("%s: %d bytes at offset %d were never written", p.path, gap.hi-gap.lo, gap.lo), p.Discard())
+	if err := p.Settle(); err != nil {
+		return Digest{}, errors.Join(err, p.Discard())
 	}
-	err := p.stop()
+	p.ended = true
+	err := p.h.Close()
 	if err == nil {
-		err = p.h.Sync()
-	}
-	if err = errors.Join(err, p.h.Close()); err == nil {
 		err = p.files.Rename(p.part, p.path)
 	}
 	if err != nil {
@@ -166,26 +146,12 @@ func (p *Pending) Commit() (Digest, error) {
 
 // Discard removes what has been written. It does nothing after Commit or Discard.
 func (p *Pending) Discard() error {
-	p.mu.Lock()
-	closing := p.closing
-	p.mu.Unlock()
-	if closing {
+	if p.ended {
 		return nil
 	}
-	err := p.stop()
-	if err != nil && errors.Is(err, fs.ErrClosed) {
-		err = nil
-	}
-	return errors.Join(err, p.h.Close(), p.files.Remove(p.part))
-}
-
-// stop waits for the follower, which first reads what is written.
-func (p *Pending) stop() error {
-	p.mu.Lock()
-	p.closing = true
-	p.mu.Unlock()
-	p.more.Signal()
-	return <-p.followed
+	p.ended = true
+	_ = p.stop() // nobody asks for the digest of what is thrown away
+	return errors.Join(p.h.Close(), p.files.Remove(p.part))
 }
 
 // SpaceError says that the space for an output cannot be reserved.
@@ -207,44 +173,3 @@ func (e *SpaceError) Hint() string {
 
 // Unwrap gives the cause.
 func (e *SpaceError) Unwrap() error { return e.Err }
-
-// Disk is the real file system.
-type Disk struct{}
-
-// Create opens name for reading and writing and empties it.
-func (Disk) Create(name string) (Handle, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o666)
-	if err != nil {
-		return nil, err
-	}
-	return diskFile{f}, nil
-}
-
-// Rename replaces to by from in one step.
-func (Disk) Rename(from, to string) error { return os.Rename(from, to) }
-
-// Remove removes a file.
-func (Disk) Remove(name string) error { return os.Remove(name) }
-
-// SyncDir flushes a folder.
-func (Disk) SyncDir(name string) error {
-	d, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return syncDir(d)
-}
-
-type diskFile struct{ *os.File }
-
-// Preallocate reserves blocks where the system can, so that a full disk shows before the work and not after it.
-func (f diskFile) Preallocate(size int64) error {
-	if size == 0 {
-		return nil
-	}
-	if err := reserve(f.File, size); err != nil {
-		return err
-	}
-	return f.Truncate(size)
-}

@@ -19,19 +19,23 @@ type worker struct {
 	src    []byte
 	out    []byte
 	floats []float32
+	clock
 }
 
 func (w *worker) slab(ctx context.Context, s slab) error {
 	n := s.hi - s.lo
+	w.start()
 	w.src = resize(w.src, n*s.rowBytes)
 	if err := s.Source.ReadRows(ctx, w.src, s.lo, s.hi); err != nil {
 		return fmt.Errorf("%s: rows %d to %d: %w", s.Name, s.lo, s.hi, err)
 	}
+	w.lap(&w.spent.Read)
 	if s.widen {
 		if err := w.widen(s); err != nil {
 			return err
 		}
 	}
+	w.lap(&w.spent.Widen)
 	for i := range s.to {
 		if err := w.target(s, &s.to[i]); err != nil {
 			return err
@@ -78,11 +82,13 @@ func (w *worker) target(s slab, g *target) error {
 	if err := w.check(s, g, b); err != nil {
 		return err
 	}
+	w.lap(&w.spent.Kernel)
 	b = b[:size+pad]
 	clear(b[size:])
 	if _, err := w.files[g.File].WriteAt(b, g.Offset+s.lo*g.rowBytes); err != nil {
 		return fmt.Errorf("%s: write rows %d to %d: %w", s.Name, s.lo, s.hi, err)
 	}
+	w.lap(&w.spent.Write)
 	return nil
 }
 

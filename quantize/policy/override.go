@@ -41,6 +41,9 @@ func ParseOverride(s string) (Override, error) {
 	if !ok {
 		return fail("is not KEY=TYPE:VALUE")
 	}
+	if key == "" { // the reference's list of overrides ends at such a one: it and those behind it would be lost without a word
+		return fail("has no key before the =")
+	}
 	if len(key) > maxOverride {
 		return fail(fmt.Sprintf("the key has %d bytes, at most %d are taken", len(key), maxOverride))
 	}

@@ -176,6 +176,12 @@ func TestParseOverride(t *testing.T) {
 	if o, _ := ParseOverride("k=int:abc"); o.Note == "" {
 		t.Error("a number that is none passes without a note")
 	}
+	for _, s := range []string{"k", "=int:5", "k=5", "k=bool:true ", "k=bool:1", "k=INT:5", "k=arr:[1]", "k=str", strings.Repeat("k", 128) + "=int:1", "k=str:" + strings.Repeat("x", 128)} {
+		var e *OptionError
+		if _, err := ParseOverride(s); !errors.As(err, &e) || e.Hint() == "" {
+			t.Errorf("%.40s: %v, want a refusal with a hint", s, err)
+		}
+	}
 }
 
 func TestPatterns(t *testing.T) {

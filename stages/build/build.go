@@ -85,10 +85,12 @@ func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 		}
 		return s.TakeDigests(gctx, names)
 	})
-	g.Go(func() error { return build.Run(gctx, jobs, k, writers(files), options(s, jobs, ev)) })
+	o := options(s, jobs, ev)
+	g.Go(func() error { return build.Run(gctx, jobs, k, writers(files), o) })
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	passed := time.Since(start)
 	if p, ok := k.(*kernel.Pair); ok {
 		for _, t := range p.Unsound() {
 			ev.Emit(pipeline.Warning{Stage: "build", Says: fmt.Sprintf("the %s kernel failed its self-test for %s on this machine: plain Go wrote the blocks", p.Native(), t)})
@@ -97,14 +99,7 @@ func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 	if err := commit(s, files, k); err != nil {
 		return err
 	}
-	seconds := time.Since(start).Seconds()
-	total := int64(0)
-	for _, a := range s.Files {
-		a.Seconds = seconds
-		total += a.Bytes
-	}
-	ev.Emit(pipeline.Line{Stage: "build", Label: "build", Text: fmt.Sprintf("%s in %s, %s/s", plan.Size(total),
-		time.Duration(seconds*float64(time.Second)).Round(10*time.Millisecond), plan.Size(int64(float64(total)/seconds)))})
+	tell(s, ev, passed, time.Since(start), *o.Spent)
 	return nil
 }
 
@@ -131,7 +126,7 @@ func options(s *job.State, jobs []build.Job, ev pipeline.Events) build.Options {
 	}
 	var done atomic.Int64
 	start := time.Now()
-	o := build.Options{Workers: s.Workers, Progress: func(n int64) {
+	o := build.Options{Workers: s.Workers, Spent: &build.Spent{}, Progress: func(n int64) {
 		d := done.Add(n)
 		ev.Emit(pipeline.Progress{Stage: "build", Done: d, Total: total, Unit: "bytes", Rate: float64(d) / time.Since(start).Seconds()})
 	}}
@@ -182,8 +177,15 @@ func writers(files []*build.Pending) []io.WriterAt {
 	return w
 }
 
-// commit gives the files their names, all or as many as the disk lets it.
+// commit gives the files their names, all or as many as the disk lets it. No name appears before every file is whole on the disk.
 func commit(s *job.State, files []*build.Pending, k kernel.Quantizer) error {
+	var g errgroup.Group
+	for _, f := range files {
+		g.Go(f.Settle)
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
 	n := 0
 	for _, a := range s.Files {
 		a.SHA256, a.Kernel = nil, ""
