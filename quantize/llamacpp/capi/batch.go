@@ -11,7 +11,7 @@ type cBatch struct {
 	n         int32
 	_         int32
 	tokens    *Token
-	vectors   *float32
+	_         *float32 // vectors in place of tokens
 	positions *Position
 	counts    *int32
 	sequences **Sequence
