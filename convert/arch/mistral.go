@@ -34,18 +34,39 @@ var mistralKeys = When(Has("yarn"),
 	Set("rope.scaling.original_context_length", In("yarn", Cfg("original_max_position_embeddings"))),
 ).Also(When(Not(Null(Opt("llama_4_scaling"))),
 	Set("attention.temperature_scale", In("llama_4_scaling", Cfg("beta"))),
-)).Then(Do("warn of a missing context length", func(m *Meta) error {
-	if _, ok := m.value("max_position_embeddings"); !ok {
-		m.b.Warn("params.json has no max_position_embeddings: the file will not say how long a context may be, and llama.cpp does not load it; add the key")
+)).Then(Do("warn of a length that is not known", func(m *Meta) error {
+	known, err := publishedLength.Eval(m.Env)
+	if known == nil && err == nil && !m.Root.Has("max_position_embeddings", "max_seq_len", "yarn") {
+		m.b.Warn("params.json does not say how long a context may be: 128000 is written; add max_position_embeddings if it is less")
 	}
-	return nil
+	return err
 }))
+
+// nativeLength is how long a context may be. params.json of most dense models does not say it in a word that the reference knows,
+// which then writes no length, and llama.cpp does not load the file. The last resort is what the reference takes for the large model.
+var nativeLength = Let("max_position_embeddings",
+	Else(Opt("max_position_embeddings", "max_seq_len"), Else(publishedLength, Else(In("yarn", stretchedLength), 128000))))
+
+// publishedLength is what config.json of the same repository says, where there is one.
+var publishedLength = Fn("max_position_embeddings of config.json", func(e *Env) (any, error) {
+	text, _ := e.File.Object("text_config")
+	for _, o := range []config.Object{e.File, text} {
+		if v, ok := o.Find("max_position_embeddings"); ok {
+			return v, nil
+		}
+	}
+	return nil, nil
+})
+
+var stretchedLength = Choose(Has("original_max_position_embeddings"),
+	Trunc(Mul(Cfg("original_max_position_embeddings"), CfgOr("factor", 1))), nil)
 
 // mistralLlama is a model from before the scaling, which is written as a plain llama.
 var mistralLlama = Register(Arch{
 	GGUF:    "llama",
 	Names:   llamaBase.Names,
 	Extra:   llamaBase.Extra,
+	Config:  Keys{nativeLength},
 	Tensors: llamaPlain,
 	Keys: TextKeys.Then(
 		Set("rope.dimension_count", Else(Opt("head_dim"), FloorDiv(Cfg("dim", "hidden_size"), Cfg("n_heads", "num_attention_heads")))),
@@ -65,6 +86,7 @@ var mixtralNative = Register(Arch{
 	Base: mistralLlama,
 	Note: "the reference takes every model of experts in this layout for Mistral Large 3",
 	Config: Keys{
+		nativeLength,
 		Let("num_local_experts", In("moe", Cfg("num_experts"))),
 		Let("num_experts_per_tok", In("moe", Cfg("num_experts_per_tok"))),
 	},

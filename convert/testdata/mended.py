@@ -153,6 +153,25 @@ def mixtral():
     mistral.MistralMoeModel = Mixtral
 
 
+def native_length():
+    import json
+    from conversion.base import ModelBase
+    plain = ModelBase.load_hparams
+
+    def load(folder, is_mistral_format):
+        hparams = plain(folder, is_mistral_format)
+        if is_mistral_format and "max_position_embeddings" not in hparams and not (hparams.get("moe") or {}).get("expert_hidden_dim"):
+            beside, yarn = folder / "config.json", hparams.get("yarn") or {}
+            length = hparams.get("max_seq_len")
+            if length is None and beside.exists():
+                length = json.loads(beside.read_text()).get("max_position_embeddings")
+            if length is None and "original_max_position_embeddings" in yarn:
+                length = int(yarn["original_max_position_embeddings"] * yarn.get("factor", 1))
+            hparams["max_position_embeddings"] = 128000 if length is None else length
+        return hparams
+    ModelBase.load_hparams = staticmethod(load)
+
+
 def omni():
     from conversion.qwen3vl import Qwen3OmniMmprojModel
     plain = Qwen3OmniMmprojModel.filter_tensors.__func__
@@ -176,6 +195,7 @@ def load_mended():
     mpt()
     llama()
     mixtral()
+    native_length()
     omni()
 
 
