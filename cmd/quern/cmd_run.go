@@ -56,6 +56,7 @@ func smokeCommand() *cli.Command {
 		Description: describeChecks(),
 		Flags: join([]cli.Flag{
 			&cli.StringFlag{Name: "against", Usage: "`FILE` of the source precision to compare with"},
+			&cli.StringFlag{Name: "mmproj", Usage: "`FILE` of the vision or audio part to try beside the model"},
 			&cli.StringFlag{Name: "checks", Usage: "make only `NAME,...` of the checks above; " + smoke.Untrained + " for random weights (default: all that fit the model)"},
 		}, inferenceFlags()),
 		Action: action(1, 1, smokeFile),
@@ -90,7 +91,7 @@ func smokeFile(ctx context.Context, c *cli.Context, o *output) error {
 		return err
 	}
 	defer child.Close()
-	opts := smoke.Options{Source: c.String("against"), Checks: checks}
+	opts := smoke.Options{Source: c.String("against"), Checks: checks, Projector: c.String("mmproj")}
 	opts.Model, opts.Context = modelOptions(c, path)
 	r, err := smoke.Try(ctx, child, opts)
 	if err != nil {

@@ -60,6 +60,7 @@ type Model struct {
 	Pooling      string   `json:"pooling"` // the file's pooling type: "none", "mean", "cls", "last", "rank"; "" where the file has none
 	Vocab        Vocab    `json:"vocab"`
 	Template     string   `json:"template"` // the chat template, Jinja; may be empty
+	Rerank       string   `json:"rerank"`   // the prompt of a reranker with {query} and {document} in it; may be empty
 	Buffers      []Buffer `json:"buffers"`
 	LoadSeconds  float64  `json:"load_seconds"`
 }
@@ -71,9 +72,11 @@ type Vocab struct {
 	BOS    int32     `json:"bos"`
 	EOS    int32     `json:"eos"`
 	EOT    int32     `json:"eot"`
+	SEP    int32     `json:"sep"`
 	AddBOS bool      `json:"add_bos"`
 	AddEOS bool      `json:"add_eos"`
-	Ends   []NamedID `json:"ends"` // the tokens at which llama.cpp ends a generation
+	AddSEP bool      `json:"add_sep"` // between the two texts of a pair
+	Ends   []NamedID `json:"ends"`    // the tokens at which llama.cpp ends a generation
 }
 
 // NamedID is a token and its text in the vocabulary.
@@ -143,10 +146,12 @@ type Generation struct {
 	Highest   Number  `json:"highest"` // of all finite logits
 	Flat      int     `json:"flat"`    // steps at which all logits were equal
 	Ended     bool    `json:"ended"`   // an end token was generated
+	Shifts    bool    `json:"shifts"`  // positions of the cache can be moved, so that a long conversation can lose its beginning
 	Seconds   float64 `json:"seconds"`
 }
 
-// LogitsArgs are the arguments of Logits.
+// LogitsArgs are the arguments of Logits. An encoder-decoder reads the tokens with its encoder, and one row follows: that of
+// its decoder's first token.
 type LogitsArgs struct {
 	ContextOptions
 	Slot   int     `json:"slot"`

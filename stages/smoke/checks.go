@@ -10,7 +10,9 @@ import (
 const (
 	nameLoad       = "load"
 	nameTokens     = "tokens"
+	nameEncoder    = "encoder"
 	nameLogits     = "logits"
+	nameState      = "state"
 	nameRepetition = "repetition"
 	nameUTF8       = "utf-8"
 	nameEnd        = "end"
@@ -40,7 +42,9 @@ type Kind struct {
 var kinds = []Kind{
 	{nameLoad, "llama.cpp accepts the file, and no block or value of a tensor is invalid", false},
 	{nameTokens, "llama.cpp's ids are those of the checkpoint's own tokenizer; of a file alone: a text comes back whole", false},
+	{nameEncoder, "encoder and decoder: what the encoder reads changes what the decoder says", false},
 	{nameLogits, "no logit is NaN or infinite, and no step has all logits equal", false},
+	{nameState, "a text read at once and token by token leads to the same expectations: cache and recurrent states", false},
 	{nameRepetition, "a greedy answer is not one token over and over", true},
 	{nameUTF8, "a greedy answer is text", true},
 	{nameEnd, "the token that ends a turn of the chat template ends a generation, and is no ordinary text", false},

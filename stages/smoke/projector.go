@@ -33,10 +33,31 @@ func withPicture(ctx context.Context, rt *llamacpp.Runtime, s *job.State, a *job
 		return t.r, nil
 	}
 	if !rt.HasMultimodal() {
-		t.skip(namePicture, "no picture was shown: this llama.cpp runtime has no multimodal library (libmtmd)")
+		t.skip(namePicture, blind)
 		return t.r, nil
 	}
 	return t.r, t.perceive(rt, s, model.Path, a.Path)
+}
+
+// blind is why nothing was shown.
+const blind = "no picture was shown: this llama.cpp runtime has no multimodal library (libmtmd); --llama-lib names a build that has one"
+
+// checkBeside tries the projector that was named, beside the model that is loaded.
+func (t *run) checkBeside() error {
+	projector, err := readBack(t.o.Projector)
+	if err != nil {
+		return err
+	}
+	model, err := readBack(t.o.Model.Path)
+	if err != nil {
+		return err
+	}
+	failed := t.r.Count(Failed)
+	t.checkProjector(&projector.Plan, &model.Plan)
+	if t.r.Count(Failed) > failed {
+		return nil
+	}
+	return t.show(t.child, t.model.Slot, t.o.Projector, t.o.Context.Threads)
 }
 
 // readBack reads the header that was written.
@@ -158,26 +179,31 @@ func (t *run) perceive(rt *llamacpp.Runtime, s *job.State, model, projector stri
 	if err != nil {
 		return t.tolerate(err, namePicture)
 	}
-	args := llamacpp.ProjectorArgs{Slot: m.Slot, Path: projector}
+	threads := 0
 	if s.Advice != nil {
-		args.Threads = s.Advice.Setting.Threads
+		threads = s.Advice.Setting.Threads
 	}
-	has, err := child.Project(t.ctx, args)
+	return t.show(child, m.Slot, projector, threads)
+}
+
+// show loads the projector beside the model of a slot and shows or plays it what it has a tower for.
+func (t *run) show(child *llamacpp.Child, slot int, projector string, threads int) error {
+	has, err := child.Project(t.ctx, llamacpp.ProjectorArgs{Slot: slot, Path: projector, Threads: threads})
 	var missing *llamacpp.Error
 	if errors.As(err, &missing) && missing.Fault == llamacpp.Mismatch {
-		t.skip(namePicture, "no picture was shown: "+missing.Error())
+		t.skip(namePicture, blind)
 		return nil
 	}
 	if err != nil {
 		return t.tolerate(err, namePicture)
 	}
 	if has.Vision {
-		if err := t.differ(child, m.Slot, namePicture, picture(0), picture(1)); err != nil {
+		if err := t.differ(child, slot, namePicture, picture(0), picture(1)); err != nil {
 			return err
 		}
 	}
 	if has.Audio && has.Rate > 0 {
-		return t.differ(child, m.Slot, nameSound, sound(has.Rate, 220), sound(has.Rate, 660))
+		return t.differ(child, slot, nameSound, sound(has.Rate, 220), sound(has.Rate, 660))
 	}
 	return nil
 }

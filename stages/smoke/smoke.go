@@ -29,10 +29,12 @@ type Options struct {
 	// token check only goes there and back again. Texts must not begin with a blank: whether SentencePiece puts another
 	// before it is not the same in every tokenizer's file.
 	Encoded []Encoded
-	Adapter string   // a LoRA file that is tried on the model; "" when the model itself is
-	Source  string   // a file of the source precision to compare with; "" when there is none at hand
-	Text    string   // the text that is judged; "" means the one that quern ships
-	Checks  []string // names of the checks to make, as ParseChecks gives them; nil: all that fit the model
+	Adapter string // a LoRA file that is tried on the model; "" when the model itself is
+	// Projector is the vision or audio part that is tried beside the model, after it; "" when there is none.
+	Projector string
+	Source    string   // a file of the source precision to compare with; "" when there is none at hand
+	Text      string   // the text that is judged; "" means the one that quern ships
+	Checks    []string // names of the checks to make, as ParseChecks gives them; nil: all that fit the model
 	// MaxDivergence is the largest mean Kullback-Leibler divergence from the source, in nats; 0 means 1.5, which a
 	// working file of less than two bits a weight still meets.
 	MaxDivergence float64
@@ -160,6 +162,7 @@ type run struct {
 	tokens []int32 // of the judged text, once it was encoded
 	// guesses is set where the model predicts no better than a guess among all its tokens, or finds no order of meaning.
 	guesses bool
+	shifts  bool // a generation showed that the cache can be shifted
 }
 
 // Try runs all checks that fit the model in the child. Its error tells of a runtime that failed; a file that fails is
@@ -175,7 +178,11 @@ func Try(ctx context.Context, child *llamacpp.Child, o Options) (*Report, error)
 	if ok, err := t.load(); err != nil || !ok {
 		return t.r, err
 	}
-	if err := t.all(t.steps()); err != nil {
+	steps := t.steps()
+	if o.Projector != "" {
+		steps = append(steps, step{[]string{nameTowers, nameShapes, nameWidth, namePicture, nameSound}, t.checkBeside})
+	}
+	if err := t.all(steps); err != nil {
 		return t.r, err
 	}
 	t.admit()
@@ -194,16 +201,22 @@ func (t *run) embeds() bool {
 // steps are the checks that fit the model.
 func (t *run) steps() []step {
 	tokens := step{[]string{nameTokens}, t.checkTokens}
-	switch {
+	generation := step{[]string{nameLogits, nameRepetition, nameUTF8}, t.checkGeneration}
+	end := step{[]string{nameEnd}, t.checkEnd}
+	switch m := t.model; {
 	case t.o.Adapter != "":
 		return t.adapted(tokens)
-	case t.model.Pooling == "rank" || t.model.Classifier && t.model.Pooling == "": // embedders may carry labels of their library too
-		return []step{tokens, {[]string{nameRanking, nameClasses}, t.checkReranker}}
+	case m.Diffusion:
+		return []step{tokens, {[]string{nameLogits}, t.checkMasked}}
+	case m.Pooling == "rank" || m.Classifier && m.Pooling == "": // embedders may carry labels of their library too
+		return []step{tokens, {[]string{nameClasses, nameRanking}, t.checkReranker}}
 	case t.embeds():
 		return []step{tokens, {[]string{nameEmbedding, nameSimilarity}, t.checkEmbedding}}
+	case t.readsBoth():
+		return []step{tokens, {[]string{nameEncoder}, t.checkEncoder}, generation, end}
 	}
-	steps := []step{tokens, {[]string{nameLogits, nameRepetition, nameUTF8}, t.checkGeneration}}
-	return append(steps, step{[]string{nameEnd}, t.checkEnd}, step{[]string{namePerplexity}, t.checkPerplexity}, step{[]string{nameSource}, t.checkSource})
+	state := step{[]string{nameState}, t.checkState}
+	return []step{tokens, generation, state, end, {[]string{namePerplexity}, t.checkPerplexity}, {[]string{nameSource}, t.checkSource}}
 }
 
 // all makes the checks that are wanted, and says of those that were named and do not fit the model that they were not made.
@@ -244,7 +257,7 @@ func (t *run) load() (bool, error) {
 	m, err := t.child.Load(t.ctx, t.o.Model)
 	var e *llamacpp.Error
 	if errors.As(err, &e) && e.Fault == llamacpp.Refused {
-		t.fail(nameLoad, e.Says, "", "llama.cpp does not accept the file: metadata, tensor names or shapes are not what the architecture needs")
+		t.fail(nameLoad, e.Says, "", unloadable(t.o.Model.Path))
 		return false, nil
 	}
 	if err != nil {
@@ -253,6 +266,21 @@ func (t *run) load() (bool, error) {
 	t.model, t.r.Model = m, m
 	t.pass(nameLoad, fmt.Sprintf("%s in %.2f s", m.Description, m.LoadSeconds), "", m.LoadSeconds)
 	return true, nil
+}
+
+// unloadable is what to do about a file that llama.cpp refuses as a model.
+func unloadable(path string) string {
+	f, err := readBack(path)
+	if err != nil {
+		return "the file is damaged or cut off: " + err.Error()
+	}
+	if f.Architecture() == "clip" {
+		return "this is the vision or audio part of a model: `quern smoke MODEL --mmproj " + path + "` tries it beside the model"
+	}
+	if kind, _ := f.String("general.type"); kind == "adapter" {
+		return "this is an adapter: `quern prepare --lora ADAPTER --base MODEL` tries it on its base"
+	}
+	return "llama.cpp does not accept the file: metadata, tensor names or shapes are not what the architecture needs"
 }
 
 // add keeps a check that is wanted. That a file does not load is always told.

@@ -73,10 +73,10 @@ func TestSoundFiles(t *testing.T) {
 		for _, c := range r.Checks {
 			t.Logf("%-8s %-12s %-7s %s", filepath.Base(p)[7:], c.Name, c.State, c.Value)
 		}
-		if r.Count(smoke.Passed) != 8 || r.Text == "" || r.SameTop < 0.7 || r.PeakRSS == 0 {
+		if r.Count(smoke.Passed) != 9 || r.Text == "" || r.SameTop < 0.7 || r.PeakRSS == 0 {
 			t.Errorf("%s: %d checks passed, text %q, same top %v, peak %d", p, r.Count(smoke.Passed), r.Text, r.SameTop, r.PeakRSS)
 		}
-		if !strings.HasPrefix(r.Summary(), "8 checks: load, tokens, logits, repetition, utf-8, end, perplexity ") {
+		if !strings.HasPrefix(r.Summary(), "9 checks: load, tokens, logits, repetition, utf-8, state, end, perplexity ") {
 			t.Errorf("summary %q", r.Summary())
 		}
 	}
@@ -100,7 +100,7 @@ func TestChosenChecks(t *testing.T) {
 	for list, want := range map[string]string{
 		"load,tokens,logits": "load ok, tokens ok, logits ok",
 		"perplexity":         "perplexity ok",
-		"untrained,ranking":  "load ok, tokens ok, logits ok, end ok, source skipped, ranking skipped",
+		"untrained,ranking":  "load ok, tokens ok, logits ok, state ok, end ok, source skipped, ranking skipped",
 	} {
 		o := options(path)
 		var err error

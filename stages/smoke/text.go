@@ -145,6 +145,7 @@ func (t *run) checkGeneration() error {
 		runs = append(runs, g)
 	}
 	t.r.Text = strings.ToValidUTF8(string(runs[0].Text), "\uFFFD")
+	t.shifts = runs[0].Shifts
 	t.judgeLogits(runs)
 	t.judgeRepetition(runs)
 	t.judgeUTF8(runs)

@@ -83,6 +83,7 @@ type contexts struct {
 	Synchronize          func(Context)                                            `c:"llama_synchronize"`
 	MemoryOf             func(Context) Memory                                     `c:"llama_get_memory"`
 	ClearMemory          func(m Memory, data bool)                                `c:"llama_memory_clear"`
+	CanShift             func(Memory) bool                                        `c:"llama_memory_can_shift"`
 	decode               func(Context, cBatch) int32                              `c:"llama_decode"`
 	encode               func(Context, cBatch) int32                              `c:"llama_encode"`
 	logits               func(Context, int32) *float32                            `c:"llama_get_logits_ith"`

@@ -71,6 +71,14 @@ func (l *Library) Metadata(m Model, key string) (string, bool) {
 	return filled(func(buf *byte, size uint64) int32 { return l.WriteMetadata(m, key, buf, size) })
 }
 
+// NamedTemplate is a template of the file: the chat's for no name, "rerank" and others; "" where there is none.
+func (l *Library) NamedTemplate(m Model, name string) string {
+	if name == "" {
+		return l.ChatTemplate(m, nil)
+	}
+	return l.ChatTemplate(m, cString(name))
+}
+
 // Message is struct llama_chat_message: two C strings.
 type Message struct{ role, content *byte }
 

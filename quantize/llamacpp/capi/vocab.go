@@ -35,8 +35,10 @@ type vocabularies struct {
 	BOS        func(Vocab) Token                                                                      `c:"llama_vocab_bos"`
 	EOS        func(Vocab) Token                                                                      `c:"llama_vocab_eos"`
 	EOT        func(Vocab) Token                                                                      `c:"llama_vocab_eot"`
+	SEP        func(Vocab) Token                                                                      `c:"llama_vocab_sep"`
 	AddsBOS    func(Vocab) bool                                                                       `c:"llama_vocab_get_add_bos"`
 	AddsEOS    func(Vocab) bool                                                                       `c:"llama_vocab_get_add_eos"`
+	AddsSEP    func(Vocab) bool                                                                       `c:"llama_vocab_get_add_sep"`
 	Ends       func(Vocab, Token) bool                                                                `c:"llama_vocab_is_eog"`
 	TokenAttr  func(Vocab, Token) uint32                                                              `c:"llama_vocab_get_attr"`
 	TokenText  func(Vocab, Token) string                                                              `c:"llama_vocab_get_text"`

@@ -61,9 +61,15 @@ func (s *session) generate(a llamacpp.GenerateArgs) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.Seconds = time.Since(start).Seconds()
+	g.Seconds, g.Shifts = time.Since(start).Seconds(), s.shifts(ctx)
 	g.Text, err = s.lib.Detokenize(m.vocab, g.Tokens, true)
 	return g, err
+}
+
+// shifts tells whether positions of the cache can be moved.
+func (s *session) shifts(ctx capi.Context) bool {
+	mem := s.lib.MemoryOf(ctx)
+	return mem != 0 && s.lib.CanShift(mem)
 }
 
 // encodePrompt runs an encoder-decoder's encoder; what is decoded then begins with the start token.
@@ -151,6 +157,9 @@ func (s *session) logits(a llamacpp.LogitsArgs) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if m.encoder && s.lib.HasDecoder(m.handle) {
+		return nil, s.firstLogits(m, ctx, a.Tokens)
+	}
 	const step = 64 // positions whose logits are held at once
 	batch := capi.NewBatch(int(step))
 	for lo := 0; lo < len(a.Tokens); lo += step {
@@ -173,4 +182,21 @@ func (s *session) logits(a llamacpp.LogitsArgs) (any, error) {
 		}
 	}
 	return nil, nil
+}
+
+// firstLogits lets an encoder read the tokens and sends what its decoder expects first.
+func (s *session) firstLogits(m *model, ctx capi.Context, tokens []int32) error {
+	batch := capi.NewBatch(defaultUBatch)
+	start, err := s.encodePrompt(m, ctx, batch, tokens)
+	if err != nil {
+		return err
+	}
+	if _, err := s.prefill(m, ctx, batch, start, defaultUBatch); err != nil {
+		return err
+	}
+	row := s.lib.Logits(ctx, -1, m.nVocab)
+	if row == nil {
+		return fmt.Errorf("llama.cpp has no logits after the start token")
+	}
+	return llamacpp.WriteFrame(s.out, llamacpp.FrameFloats, llamacpp.FloatBytes(row))
 }

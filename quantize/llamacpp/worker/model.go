@@ -135,7 +135,7 @@ func (s *session) describe(m *model, vocabOnly bool) *llamacpp.Model {
 	info := &llamacpp.Model{
 		Description: s.lib.Description(h), Params: s.lib.Params(h), Bytes: s.lib.Bytes(h),
 		TrainContext: int(s.lib.TrainContext(h)), Embedding: int(s.lib.OutputWidth(h)), Layers: int(s.lib.Layers(h)),
-		Template: s.lib.ChatTemplate(h, nil),
+		Template: s.lib.NamedTemplate(h, ""), Rerank: s.lib.NamedTemplate(h, "rerank"),
 		Vocab:    describeVocab(m),
 		Pooling:  "", Causal: true,
 	}
@@ -177,8 +177,8 @@ var vocabKinds = map[capi.VocabKind]string{
 func describeVocab(m *model) llamacpp.Vocab {
 	v := llamacpp.Vocab{
 		Kind: vocabKinds[m.lib.VocabKind(m.vocab)], Tokens: m.nVocab,
-		BOS: m.lib.BOS(m.vocab), EOS: m.lib.EOS(m.vocab), EOT: m.lib.EOT(m.vocab),
-		AddBOS: m.lib.AddsBOS(m.vocab), AddEOS: m.lib.AddsEOS(m.vocab),
+		BOS: m.lib.BOS(m.vocab), EOS: m.lib.EOS(m.vocab), EOT: m.lib.EOT(m.vocab), SEP: m.lib.SEP(m.vocab),
+		AddBOS: m.lib.AddsBOS(m.vocab), AddEOS: m.lib.AddsEOS(m.vocab), AddSEP: m.lib.AddsSEP(m.vocab),
 	}
 	if v.Kind == "none" || v.Kind == "" {
 		return v
