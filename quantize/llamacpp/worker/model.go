@@ -136,8 +136,8 @@ func (s *session) describe(m *model, vocabOnly bool) *llamacpp.Model {
 		Description: s.lib.Description(h), Params: s.lib.Params(h), Bytes: s.lib.Bytes(h),
 		TrainContext: int(s.lib.TrainContext(h)), Embedding: int(s.lib.OutputWidth(h)), Layers: int(s.lib.Layers(h)),
 		Template: s.lib.NamedTemplate(h, ""), Rerank: s.lib.NamedTemplate(h, "rerank"),
-		Vocab:    describeVocab(m),
-		Pooling:  "", Causal: true,
+		Vocab:   describeVocab(m),
+		Pooling: "", Causal: true,
 	}
 	info.Architecture, _ = s.lib.Metadata(h, "general.architecture")
 	if learned[info.Architecture] {
