@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -179,23 +180,47 @@ func unpackVision(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.CopyFS(ts.MkAbs(args[0]), src))
 }
 
-// checkpoint CASE DIR writes the checkpoint of a case of one's own or of a recorded projector case into a folder.
+// checkpoint CASE DIR writes the checkpoint of a recorded case into a folder.
 func unpackCase(ts *testscript.TestScript, _ bool, args []string) {
-	bundles, err := filepath.Glob("../../convert/testdata/own-*.tar.zst")
-	ts.Check(err)
-	var tree fs.FS
-	for _, b := range append(bundles, "../../convert/testdata/projectors.tar.zst") {
-		tree, err = conformance.OpenBundle(b)
+	for _, name := range caseBundles() {
+		tree, err := bundle(name)
 		ts.Check(err)
-		if _, err := fs.Stat(tree, "convert/"+args[0]); err == nil {
-			break
+		c, err := conformance.OpenCase(tree, "convert/"+args[0])
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
 		}
+		ts.Check(err)
+		src, err := c.Checkpoint()
+		ts.Check(err)
+		ts.Check(os.CopyFS(ts.MkAbs(args[1]), src))
+		return
 	}
-	c, err := conformance.OpenCase(tree, "convert/"+args[0])
-	ts.Check(err)
-	src, err := c.Checkpoint()
-	ts.Check(err)
-	ts.Check(os.CopyFS(ts.MkAbs(args[1]), src))
+	ts.Fatalf("no bundle has a case %s", args[0])
+}
+
+// caseBundles are the bundles of whole checkpoints.
+var caseBundles = sync.OnceValue(func() []string {
+	names, _ := filepath.Glob("../../convert/testdata/*.tar.zst") // the pattern is well formed
+	return names
+})
+
+var (
+	bundlesMu sync.Mutex
+	bundles   = map[string]fs.FS{}
+)
+
+// bundle opens a bundle once: scripts ask for many cases of the same.
+func bundle(name string) (fs.FS, error) {
+	bundlesMu.Lock()
+	defer bundlesMu.Unlock()
+	if bundles[name] == nil {
+		tree, err := conformance.OpenBundle(name)
+		if err != nil {
+			return nil, err
+		}
+		bundles[name] = tree
+	}
+	return bundles[name], nil
 }
 
 // tokenizer NAME DIR writes one of the small tokenizers of the corpus into a folder.
