@@ -35,7 +35,7 @@ var _ = Register(Arch{
 		Set("expert_feed_forward_length", Cfg("moe_intermediate_size")),
 		Set("expert_weights_scale", 1.0),
 		Set("expert_shared_count", Cfg("num_shared_experts")),
-		Set("expert_weights_norm", Cfg("norm_topk_prob")),
+		Set("expert_weights_norm", Flag("norm_topk_prob")),
 	),
 	Vocab: vocab.GPT2,
 })
@@ -83,7 +83,7 @@ var bailingmoe2 = Register(Arch{
 		Set("expert_shared_feed_forward_length", CfgOr("moe_shared_expert_intermediate_size", Mul(Cfg("moe_intermediate_size"), Cfg("num_shared_experts")))),
 		Set("expert_weights_scale", Cfg("routed_scaling_factor")),
 		Set("expert_shared_count", Cfg("num_shared_experts")),
-		Set("expert_weights_norm", Cfg("norm_topk_prob")),
+		Set("expert_weights_norm", Flag("norm_topk_prob")),
 		appendedKey,
 	),
 	Vocab: vocab.GPT2,

@@ -20,7 +20,7 @@ var _ = Register(Arch{
 	Tensors: unpermute.Also(Rules{
 		On("*{q|k}_norm.{weight|bias}", firstHead),
 	}),
-	Keys:  TextKeys.Then(Set("swin_norm", CfgOr("swin_norm", false))),
+	Keys:  TextKeys.Then(Set("swin_norm", FlagOr("swin_norm", false))),
 	Vocab: vocab.GPT2,
 })
 

@@ -56,7 +56,7 @@ var _ = Register(Arch{
 		Set("vocab_size", Cfg("vocab_size")),
 		Set("expert_feed_forward_length", Cfg("intermediate_size")),
 		Set("leading_dense_block_count", northDense),
-		Set("expert_weights_norm", CfgOr("norm_topk_prob", false)),
+		Set("expert_weights_norm", FlagOr("norm_topk_prob", false)),
 	).Also(When(northShared,
 		Fail(Not(Is(CfgOr("shared_expert_combination_strategy", "average"), "average")), "shared experts that are not averaged"),
 		Set("expert_shared_count", northShared),

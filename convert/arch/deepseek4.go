@@ -73,7 +73,7 @@ var deepseek4Base = Arch{
 		Set("expert_feed_forward_length", Cfg("moe_intermediate_size")),
 		Set("expert_shared_count", Cfg("n_shared_experts")),
 		Set("expert_weights_scale", Cfg("routed_scaling_factor")),
-		Set("expert_weights_norm", Cfg("norm_topk_prob")),
+		Set("expert_weights_norm", Flag("norm_topk_prob")),
 		Set("swiglu_clamp_exp", Repeat(Cfg("swiglu_limit"))),
 		Set("swiglu_clamp_shexp", Repeat(Cfg("swiglu_limit"))),
 	).Also(indexerKeys).Then(

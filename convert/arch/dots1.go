@@ -14,6 +14,6 @@ var _ = Register(Arch{
 		Set("leading_dense_block_count", Cfg("first_k_dense_replace")),
 		Set("expert_shared_count", Cfg("n_shared_experts")),
 		Set("expert_weights_scale", Cfg("routed_scaling_factor")),
-		Set("expert_weights_norm", Cfg("norm_topk_prob")),
+		Set("expert_weights_norm", Flag("norm_topk_prob")),
 	),
 })

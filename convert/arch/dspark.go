@@ -36,7 +36,7 @@ var _ = Register(Arch{
 		alternating, // here and again in DFlash's rules: see dsparkTwice
 		dflash.Tensors),
 	Keys: dflash.Keys.Then(
-		Set("sample_from_anchor", Cfg("dspark_from_anchor")),
+		Set("sample_from_anchor", Flag("dspark_from_anchor")),
 		Set("has_confidence_head", hasTensors("confidence_head.proj")),
 	).Also(When(Not(CfgOr("rope_is_neox_style", true)), dsparkTwice)),
 })

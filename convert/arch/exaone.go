@@ -77,7 +77,7 @@ var _ = Register(Arch{
 		Set("expert_shared_count", Cfg("num_shared_experts")),
 		Set("expert_shared_feed_forward_length", Mul(Cfg("moe_intermediate_size"), Cfg("num_shared_experts"))),
 		Set("expert_weights_scale", Cfg("routed_scaling_factor")),
-		Set("expert_weights_norm", Cfg("norm_topk_prob")),
+		Set("expert_weights_norm", Flag("norm_topk_prob")),
 		Set("leading_dense_block_count", CfgOr("first_k_dense_replace", CfgOr("first_last_k_dense_replace", 0))),
 		Set("nextn_predict_layers", CfgOr("num_nextn_predict_layers", 0)),
 		Set("rope.scaling.type", "none"),

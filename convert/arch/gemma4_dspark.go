@@ -52,7 +52,7 @@ var _ = Register(Arch{
 		})),
 		Set("attention.scale", 1.0),
 		Set("hidden_activation", gelu),
-		Set("sample_from_anchor", CfgOr("sample_from_anchor", true)),
+		Set("sample_from_anchor", FlagOr("sample_from_anchor", true)),
 		Set("has_confidence_head", hasTensors("confidence_head.proj", "confidence_proj.")),
 	),
 	VocabLate: Keys{Set("tokenizer.ggml.mask_token_id", draftKey("mask_token_id", nil))},

@@ -23,7 +23,7 @@ var _ = Register(Arch{
 		Set("feed_forward_length", Cfg("intermediate_size")),
 		Set("rope.dimension_count", Trunc(Mul(Cfg("rotary_pct"), FloorDiv(Cfg("hidden_size"), Cfg("num_attention_heads"))))),
 		Set("attention.head_count", Cfg("num_attention_heads")),
-		Set("use_parallel_residual", CfgOr("use_parallel_residual", true)),
+		Set("use_parallel_residual", FlagOr("use_parallel_residual", true)),
 		Set("attention.layer_norm_epsilon", Cfg("layer_norm_eps")),
 	},
 	Vocab: vocab.GPT2,

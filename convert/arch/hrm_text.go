@@ -39,7 +39,7 @@ var _ = Register(Arch{
 		Set("hrm.layers_per_stack", hrmLayers),
 		Set("hrm.h_cycles", Cfg("H_cycles")),
 		Set("hrm.l_cycles", Cfg("L_cycles")),
-		Set("hrm.prefix_lm", CfgOr("prefix_lm", false)),
+		Set("hrm.prefix_lm", FlagOr("prefix_lm", false)),
 	),
 	Vocab: vocab.GPT2,
 })

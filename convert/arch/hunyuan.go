@@ -160,7 +160,7 @@ var _ = Register(Arch{
 	Keys: TextKeys.Then(
 		Set("expert_feed_forward_length", Cfg("moe_intermediate_size")),
 		Set("expert_shared_feed_forward_length", Mul(Cfg("moe_intermediate_size"), CfgOr("num_shared_experts", 1))),
-		Set("expert_weights_norm", CfgOr("route_norm", true)),
+		Set("expert_weights_norm", FlagOr("route_norm", true)),
 		Set("expert_weights_scale", CfgOr("router_scaling_factor", 1.0)),
 		Set("expert_gating_func", gatingFuncs["sigmoid"]),
 		Set("nextn_predict_layers", NextNCount(Or(hy3Next.Layers, Const(nil)))),

@@ -64,7 +64,7 @@ var _ = Register(Arch{
 		Set("expert_shared_count", Cfg("num_shared_experts")),
 		Set("leading_dense_block_count", Cfg("first_k_dense_replace")),
 		Set("expert_weights_scale", Cfg("routed_scaling_factor")),
-		Set("expert_weights_norm", Cfg("moe_renormalize")),
+		Set("expert_weights_norm", Flag("moe_renormalize")),
 		Set("expert_gating_func", gatingFuncs["sigmoid"]),
 		Set("expert_latent_length", Opt("routed_expert_hidden_size")),
 		Set("activation.situ_beta", Cfg("activation_situ_beta")),

@@ -8,7 +8,7 @@ var _ = Register(Arch{
 	GGUF: "nanbeige",
 	Keys: llama.Keys.Then(
 		Set("num_loops", Choose(Is(loops, 0), 1, loops)),
-		Set("skip_loop_final_norm", CfgOr("skip_loop_final_norm", false)),
+		Set("skip_loop_final_norm", FlagOr("skip_loop_final_norm", false)),
 	),
 })
 

@@ -118,7 +118,7 @@ var nemotronExperts = Keys{
 	Set("expert_shared_feed_forward_length", Cfg("moe_shared_expert_intermediate_size")),
 	Set("expert_count", Cfg("n_routed_experts")),
 	Set("expert_shared_count", Cfg("n_shared_experts")),
-	Set("expert_weights_norm", Cfg("norm_topk_prob")),
+	Set("expert_weights_norm", Flag("norm_topk_prob")),
 	Set("expert_weights_scale", Cfg("routed_scaling_factor")),
 	Set("expert_group_count", Cfg("n_group")),
 }
