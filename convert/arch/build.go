@@ -2,6 +2,7 @@ package arch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -30,6 +31,7 @@ type Build struct {
 	used    map[string]bool   // source tensors that reached an output or a group
 	taken   map[string]string // GGUF name -> source
 	unknown []unknown
+	trial   bool // only whether it works is asked: the first unknown tensor ends it, and no time goes into what it may have meant
 	fusions map[string]*fusion
 	fusable map[string]int // block and suffix -> how many of query, key and value there are
 
@@ -64,6 +66,9 @@ func (o *Output) Shape() []int64 {
 type Dropped struct{ Name, Reason string }
 
 type unknown struct{ source, name string }
+
+// errNoPlace ends a trial. Nobody reads it: the search for the nearest known name would take most of a trial's time.
+var errNoPlace = errors.New("no place for a tensor")
 
 // Last runs f when all tensors of the checkpoint have been through the rules: for outputs that stand at the end.
 func (b *Build) Last(f func() error) { b.last = append(b.last, f) }
@@ -326,6 +331,9 @@ func (b *Build) emit(it Item) error {
 		id, ok = b.names.Own(it.Name)
 		if name = it.Name; !ok && !it.Final {
 			b.unknown = append(b.unknown, unknown{it.Source, it.Name})
+			if b.trial {
+				return errNoPlace
+			}
 			return nil
 		}
 	}

@@ -50,7 +50,10 @@ func stem(name string) string {
 // nothing missing. It plans the conversion and throws it away; an entry that refuses for any reason does not fit.
 func Fits(ctx context.Context, e *Env, stranger bool) bool {
 	b, err := New(ctx, e)
-	if err != nil || b.Convert() != nil {
+	if err != nil {
+		return false
+	}
+	if b.trial = true; b.Convert() != nil {
 		return false
 	}
 	for _, d := range b.Dropped {
