@@ -13,7 +13,7 @@ var _ = Register(Arch{
 	GGUF: "llama4",
 	Config: Keys{
 		Let("intermediate_size_moe", Cfg("intermediate_size")),
-		Let("intermediate_size", Cfg("intermediate_size_mlp")),
+		Let("intermediate_size", CfgNull("intermediate_size_mlp")),
 	},
 	Tensors: Rules{
 		On("*gate_up_proj*", Transposed),

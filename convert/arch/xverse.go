@@ -8,8 +8,11 @@ package arch
 import "quern/convert/vocab"
 
 // groupedHeads is what the reference takes for the number of key-value heads. Source: conversion/xverse.py, _reverse_hf_permute.
-var groupedHeads = Choose(Is(Sub(Cfg("num_key_value_heads", "num_attention_heads"), Cfg("num_attention_heads")), 0),
-	Cfg("num_attention_heads"), FloorDiv(Cfg("num_attention_heads"), Cfg("num_key_value_heads", "num_attention_heads")))
+var groupedHeads = Choose(Is(Sub(xverseGroups, Cfg("num_attention_heads")), 0),
+	Cfg("num_attention_heads"), FloorDiv(Cfg("num_attention_heads"), xverseGroups))
+
+// xverseGroups is the number of key-value heads; absent or null they are not grouped.
+var xverseGroups = Else(Opt("num_key_value_heads"), Cfg("num_attention_heads"))
 
 // metaKeys are the keys of Llama's earliest descendants.
 var metaKeys = TextKeys.Then(metaLayout, Set("rope.dimension_count", FloorDiv(Cfg("hidden_size"), Cfg("num_attention_heads"))))
