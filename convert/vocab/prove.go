@@ -53,17 +53,27 @@ func kindOf(s sample, normalized bool) string {
 	return s.group
 }
 
+// encodeCorpus encodes the corpus with the checkpoint's tokenizer, once.
+func (b *builder) encodeCorpus() error {
+	if b.ours != nil {
+		return nil
+	}
+	ours := make([][]int32, len(samples()))
+	for i, s := range samples() {
+		ids, err := b.hf.tok.Encode(s.text, false)
+		if err != nil {
+			return err
+		}
+		ours[i] = ids
+	}
+	b.ours = ours
+	return nil
+}
+
 // differences encodes the corpus with the checkpoint's tokenizer and with llama.cpp under the name.
 func (b *builder) differences(pre string) ([]Difference, error) {
-	if b.ours == nil {
-		b.ours = make([][]int32, len(samples()))
-		for i, s := range samples() {
-			ids, err := b.hf.tok.Encode(s.text, false)
-			if err != nil {
-				return nil, err
-			}
-			b.ours[i] = ids
-		}
+	if err := b.encodeCorpus(); err != nil {
+		return nil, err
 	}
 	file, err := b.vocabularyFile(pre)
 	if err != nil {
@@ -80,13 +90,18 @@ func (b *builder) differences(pre string) ([]Difference, error) {
 	if len(theirs) != len(texts) {
 		return nil, fmt.Errorf("llama.cpp encoded %d of %d texts", len(theirs), len(texts))
 	}
+	return b.unlike(theirs), nil
+}
+
+// unlike lists the texts of the corpus that the checkpoint's tokenizer encodes otherwise.
+func (b *builder) unlike(theirs [][]int32) []Difference {
 	out := []Difference{}
 	for i, s := range samples() {
 		if !slices.Equal(b.ours[i], theirs[i]) {
 			out = append(out, Difference{kindOf(s, len(b.hf.tok.Structure().Normalizer) > 0), s.text, b.ours[i], theirs[i]})
 		}
 	}
-	return out, nil
+	return out
 }
 
 // vocabularyFile is a GGUF file with the vocabulary under the name and nothing else; llama.cpp reads no more of it when

@@ -16,7 +16,8 @@ import (
 //	            a list that tells known splitters apart is cut otherwise
 //	proof       each is asked for the corpus: accepted when it differs in no kind of text more often than the published
 //	            ones of its class do (llama.cpp is not Hugging Face for members of its own table either)
-//	            without a structural match: accepted only when nothing differs
+//	            without a structural match: accepted only when nothing differs, and asked only for names under which our own
+//	            engine of llama.cpp's vocabularies finds no difference either
 //	refusal     otherwise, with what was tried and the first text that differs
 func (b *builder) resolve(id *Identity) (string, error) {
 	own, err := structureOf(b.hf.tok)
@@ -36,7 +37,11 @@ func (b *builder) resolve(id *Identity) (string, error) {
 	}
 	names := matches
 	if len(names) == 0 {
-		names = classLeaders()
+		var out []Candidate
+		if names, out, err = b.ruleOut(classLeaders()); err != nil {
+			return "", err
+		}
+		id.Candidates = append(id.Candidates, out...)
 	}
 	best := -1
 	for _, m := range names {
@@ -96,7 +101,7 @@ func (b *builder) try(name string, own structure, structural bool) (Candidate, [
 	}
 	c.First = &differs[0]
 	if !structural {
-		c.Why = "texts differ, and no published tokenizer of this name has such a structure"
+		c.Why = whyStranger
 	} else if d, why := judge(differs, shown(name, own)); d != nil {
 		c.First, c.Why = d, why
 	}

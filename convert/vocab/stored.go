@@ -49,7 +49,15 @@ var infills = []struct{ keys, texts []string }{
 // Stored makes an engine of the entries of a GGUF file, which encodes as llama.cpp does by that file. A vocabulary that
 // quern does not run itself is a *fault.Unsupported, one that contradicts itself a *fault.Invalid.
 func Stored(kv []gguf.KV) (*stored.Vocabulary, error) {
-	e := entries(kv)
+	d, err := definition(entries(kv))
+	if err != nil {
+		return nil, err
+	}
+	return stored.New(d)
+}
+
+// definition reads the entries as llama.cpp does.
+func definition(e entries) (*stored.Definition, error) {
 	d := &stored.Definition{BOS: stored.None, EOS: stored.None, UNK: stored.None, SEP: stored.None, EscapeSpaces: true}
 	d.Model, _ = e.value(keyModel).(string)
 	d.Tokens, _ = e.value(keyTokens).([]string)
@@ -89,8 +97,10 @@ func Stored(kv []gguf.KV) (*stored.Vocabulary, error) {
 		}
 	}
 	markers(d, e)
-	return stored.New(d)
+	return d, nil
 }
+
+func asksDigits(split string) bool { return strings.Contains(split, `\d`) }
 
 // defaults are what llama.cpp assumes of each kind of vocabulary.
 func defaults(d *stored.Definition, e entries) error {
@@ -130,6 +140,12 @@ func defaults(d *stored.Definition, e entries) error {
 		}
 		if family == "TINY_AYA" { // its expression for digits is not run as such
 			splits = append([]string{stored.GroupDigits}, splits[1:]...)
+		}
+		if slices.ContainsFunc(splits, asksDigits) { // std::wregex, which runs such expressions, knows ASCII's digits only
+			splits = slices.Clone(splits)
+			for i := range splits {
+				splits[i] = strings.ReplaceAll(splits[i], `\d`, "[0-9]")
+			}
 		}
 		d.Splits, d.IgnoreMerges = splits, preTypes[pre].merges
 		d.Raw = family == "GEMMA4" || family == "SARVAM_MOE"

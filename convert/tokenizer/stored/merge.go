@@ -136,7 +136,7 @@ type merging struct {
 type splitter func(text string, to []string) ([]string, error)
 
 func newMerging(v *Vocabulary) (*merging, error) {
-	m := &merging{Vocabulary: v, ranks: make(map[[2]string]int, len(v.def.Merges))}
+	ranks := make(map[[2]string]int, len(v.def.Merges))
 	for i, line := range v.def.Merges {
 		at := -1
 		if line != "" { // a token may begin with a blank
@@ -146,10 +146,16 @@ func newMerging(v *Vocabulary) (*merging, error) {
 		if at >= 0 {
 			pair = [2]string{line[:at+1], line[at+2:]}
 		}
-		if _, ok := m.ranks[pair]; !ok {
-			m.ranks[pair] = i
+		if _, ok := ranks[pair]; !ok {
+			ranks[pair] = i
 		}
 	}
+	return cutting(v, ranks)
+}
+
+// cutting is the engine of a vocabulary whose merges have been read: its words are those of the definition's expressions.
+func cutting(v *Vocabulary, ranks map[[2]string]int) (*merging, error) {
+	m := &merging{Vocabulary: v, ranks: ranks}
 	for _, s := range v.def.Splits {
 		if s == GroupDigits {
 			m.splits = append(m.splits, groupDigits)

@@ -120,6 +120,19 @@ func New(d *Definition) (*Vocabulary, error) {
 	return v, nil
 }
 
+// With is New for a definition that differs from this vocabulary's in where words are cut, and in nothing that is looked up: the
+// tables, which take most of the time to make, are shared.
+func (v *Vocabulary) With(d *Definition) (*Vocabulary, error) {
+	m, ok := v.run.(*merging)
+	if !ok {
+		return New(d)
+	}
+	w := &Vocabulary{def: d, ids: v.ids, special: v.special}
+	var err error
+	w.run, err = cutting(w, m.ranks)
+	return w, err
+}
+
 // typ is a token's type.
 func (d *Definition) typ(id int) Type {
 	if id >= len(d.Types) {
