@@ -49,9 +49,11 @@ func Not(x Expr) Expr {
 	}}
 }
 
-// Flag is the truth of a key that must be there, FlagOr that of one with a default, for keys that are written as booleans. A null is
-// false and is written, unlike under keys of other types: Python packs the truth of anything.
-func Flag(key string) Expr           { return Or(CfgNull(key), false) }
+// Flag is the truth of a key that must be there, for keys that are written as booleans. A null is false and is written, unlike under
+// keys of other types: Python packs the truth of anything.
+func Flag(key string) Expr { return Or(CfgNull(key), false) }
+
+// FlagOr is Flag for a key with a default.
 func FlagOr(key string, d bool) Expr { return Or(CfgOr(key, d), false) }
 
 // All holds where every condition does; later ones are not looked at after one that does not.

@@ -22,7 +22,7 @@ var (
 	lfm2Stretch  = Choose(Null(lfm2Factor), lfm2Thirds, Trunc(Mul(Cfg("block_ffn_dim_multiplier"), lfm2Thirds)))
 	lfm2Multiple = Cfg("block_multiple_of")
 	lfm2Rounded  = Mul(lfm2Multiple, FloorDiv(Sub(Add(lfm2Stretch, lfm2Multiple), 1), lfm2Multiple))
-	lfm2Width    = Choose(Cfg("block_auto_adjust_ff_dim"), lfm2Rounded, lfm2Stated)
+	lfm2Width    = Choose(CfgNull("block_auto_adjust_ff_dim"), lfm2Rounded, lfm2Stated)
 )
 
 var lfm2 = Register(Arch{
