@@ -173,6 +173,19 @@ func (s subject) String() string {
 type hops struct {
 	foreign bool                       // hosts other than the Hub may answer: the file's CDN
 	visit   func(*http.Response) error // nil: none
+	body    *payload                   // nil: none
+}
+
+// payload is the body of a request: it is opened once for each try.
+type payload struct {
+	size int64 // at least 1: without a length storage hosts refuse it
+	open func() io.ReadCloser
+}
+
+// attach makes p the body of a request.
+func (p *payload) attach(req *http.Request) {
+	req.Body, req.ContentLength = p.open(), p.size
+	req.GetBody = func() (io.ReadCloser, error) { return p.open(), nil }
 }
 
 // send makes one request and follows its redirects by our rules. Every status comes back as a response.
@@ -188,6 +201,9 @@ func (c *Client) send(ctx context.Context, method string, address string, header
 		for k, v := range header {
 			req.Header[k] = v
 		}
+		if h.body != nil {
+			h.body.attach(req)
+		}
 		resp, err := c.http.Do(req)
 		if err != nil {
 			return nil, c.networkError(ctx, on, req.URL, err)
@@ -201,6 +217,9 @@ func (c *Client) send(ctx context.Context, method string, address string, header
 		next := resp.Header.Get("Location")
 		if !isRedirect(resp.StatusCode) || next == "" {
 			return resp, nil
+		}
+		if h.body != nil && resp.StatusCode != http.StatusTemporaryRedirect && resp.StatusCode != http.StatusPermanentRedirect {
+			return resp, nil // the others ask for a GET: what was to be written would be lost in silence
 		}
 		drain(resp.Body)
 		to, err := req.URL.Parse(next)

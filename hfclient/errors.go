@@ -34,6 +34,8 @@ var (
 	ErrCache = errors.New("cache unusable")
 	// ErrOffline is something that the cache lacks while the network is not to be used.
 	ErrOffline = errors.New("offline")
+	// ErrConflict is a repo that somebody else changes at the same time, after all retries.
+	ErrConflict = errors.New("conflict")
 	// ErrUnavailable is a server or a network that gave no usable answer, after all retries.
 	ErrUnavailable = errors.New("unavailable")
 )

@@ -21,7 +21,8 @@ const (
 	maxDrain  = 64 << 10         // bytes of an error body that are read so that its connection can be used again
 	idleAfter = 60 * time.Second // an idle connection is closed then
 
-	listingPatience = 3 // times the wait for a head that a listing gets: the Hub makes it on demand
+	listingPatience = 3  // times the wait for a head that a listing gets: the Hub makes it on demand
+	writePatience   = 12 // times it for what was sent: a commit and the end of a large object take the server a while
 )
 
 // errStalled ends a body or a head that did not move for the time allowed.
@@ -86,7 +87,7 @@ func (t *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.next.RoundTrip(r)
 }
 
-// retry repeats a request whose answer says that a later one may succeed. All requests here are without a body.
+// retry repeats a request whose answer says that a later one may succeed. A body is made anew for each try.
 type retry struct {
 	next http.RoundTripper
 	wait time.Duration
@@ -96,6 +97,14 @@ type retry struct {
 // RoundTrip implements http.RoundTripper.
 func (t *retry) RoundTrip(r *http.Request) (*http.Response, error) {
 	for try := 1; ; try++ {
+		if try > 1 && r.GetBody != nil {
+			body, err := r.GetBody()
+			if err != nil {
+				return nil, err
+			}
+			r = r.Clone(r.Context())
+			r.Body = body
+		}
 		resp, err := t.next.RoundTrip(r)
 		if r.Context().Err() != nil || try == maxTries || (err == nil && !transient(resp.StatusCode)) {
 			return resp, err
@@ -227,9 +236,15 @@ func (t *patience) RoundTrip(r *http.Request) (*http.Response, error) {
 		wait = t.body
 	case r.Method == http.MethodGet:
 		wait *= listingPatience
+	case r.Body != nil:
+		wait *= writePatience
 	}
 	timer := time.AfterFunc(wait, func() { cancel(errStalled) })
-	resp, err := t.next.RoundTrip(r.WithContext(ctx))
+	r = r.WithContext(ctx)
+	if r.Body != nil {
+		r.Body = &sending{r.Body, timer, wait}
+	}
+	resp, err := t.next.RoundTrip(r)
 	timer.Stop()
 	if err != nil {
 		if context.Cause(ctx) == errStalled {
@@ -240,6 +255,20 @@ func (t *patience) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	resp.Body = &patientBody{body: resp.Body, ctx: ctx, cancel: cancel, timer: timer, wait: t.body}
 	return resp, nil
+}
+
+// sending gives a request new patience with every byte of its body that the network takes.
+type sending struct {
+	io.ReadCloser
+	timer *time.Timer
+	wait  time.Duration
+}
+
+// Read implements io.Reader.
+func (s *sending) Read(p []byte) (int, error) {
+	n, err := s.ReadCloser.Read(p)
+	s.timer.Reset(s.wait)
+	return n, err
 }
 
 // patientBody arms the timer only while a read waits for the network, never while its user is busy elsewhere.

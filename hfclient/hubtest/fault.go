@@ -110,9 +110,10 @@ func Stall(n int64) Action {
 	}
 }
 
-// Hang sends nothing, not even a head, until the client leaves.
+// Hang sends nothing, not even a head, until the client leaves. It reads what it is sent: a server sees only then who leaves.
 func Hang() Action {
 	return func(x *Exchange) {
+		_, _ = io.Copy(io.Discard, x.R.Body)
 		<-x.R.Context().Done()
 		panic(http.ErrAbortHandler)
 	}

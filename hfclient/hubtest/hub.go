@@ -36,6 +36,8 @@ type Hub struct {
 	Prefix string
 	// PageSize is the number of entries of a page of a tree; default 1000.
 	PageSize int
+	// PartSize makes larger objects be uploaded in parts of this size; 0: none is. Set it before the first request.
+	PartSize int64
 	// Lifetime is how many requests a signed address serves; 0: any number.
 	Lifetime int
 
@@ -49,6 +51,8 @@ type Hub struct {
 	served   map[string]int64
 	signed   map[string]int // signature -> requests left
 	serial   int
+	received int64 // bytes of uploads
+	up       uploads
 }
 
 // Request is what a host was sent, without its body.
@@ -63,7 +67,7 @@ type Request struct {
 
 // New starts a Hub without repos.
 func New() *Hub {
-	h := &Hub{repos: map[string]*Repo{}, renamed: map[string]string{}, served: map[string]int64{}, signed: map[string]int{}}
+	h := &Hub{repos: map[string]*Repo{}, renamed: map[string]string{}, served: map[string]int64{}, signed: map[string]int{}, up: newUploads()}
 	h.main = h.start(Main, http.HandlerFunc(h.serveMain))
 	h.storage = h.start(Storage, http.HandlerFunc(h.serveStorage))
 	h.foreign = h.start(Foreign, http.HandlerFunc(servePage))
@@ -124,11 +128,18 @@ func (h *Hub) Served(path string) int64 {
 	return h.served[path]
 }
 
-// Forget empties Requests and Served, and drops all faults.
+// Received is the number of bytes that the storage host was sent so far.
+func (h *Hub) Received() int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.received
+}
+
+// Forget empties Requests, Served and Received, and drops all faults.
 func (h *Hub) Forget() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.requests, h.faults = nil, nil
+	h.requests, h.faults, h.received = nil, nil, 0
 	clear(h.served)
 }
 

@@ -12,6 +12,7 @@ import (
 	"path"
 	"sort"
 	"strings"
+	"sync"
 )
 
 // Repo is one repo of a Hub. Its exported fields may be set before the first request.
@@ -24,6 +25,7 @@ type Repo struct {
 	NoBlobs  bool            // the listing has no sizes and digests, as some mirrors answer
 	NoList   bool            // the listing is empty, as for very large repos: only the tree tells
 
+	mu      sync.RWMutex
 	refs    map[string]string // branches and tags -> commit
 	tags    map[string]bool
 	commits map[string]*commit
@@ -129,6 +131,8 @@ func (r *Repo) Lie(name string, size int64, digest string) {
 func (r *Repo) commit(branch string, c *commit) string {
 	c.sort()
 	h := sha1.New()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	fmt.Fprintln(h, r.ID, len(r.commits))
 	for _, f := range c.files {
 		fmt.Fprintln(h, f.path, f.digest)
@@ -144,14 +148,19 @@ func (c *commit) sort() {
 	sort.SliceStable(c.files, func(i, j int) bool { return c.files[i].path < c.files[j].path })
 }
 
-// newFile follows the Hub: large storage for what ends like weights or is larger than git should hold.
-func newFile(name string, data []byte) *file {
-	f := &file{path: name, size: int64(len(data)), listed: int64(len(data)), open: func() io.ReadSeeker { return bytes.NewReader(data) }}
+// large follows the Hub: its large storage is for what ends like weights or is larger than git should hold.
+func large(name string, size int64) bool {
 	switch path.Ext(name) {
 	case ".safetensors", ".bin", ".gguf", ".pth", ".onnx":
-		f.lfs = true
+		return true
 	}
-	if f.lfs = f.lfs || len(data) > 1<<20; f.lfs {
+	return size > 1<<20
+}
+
+// newFile stores a file where large wants it.
+func newFile(name string, data []byte) *file {
+	f := &file{path: name, size: int64(len(data)), listed: int64(len(data)), open: func() io.ReadSeeker { return bytes.NewReader(data) }}
+	if f.lfs = large(name, f.size); f.lfs {
 		sum := sha256.Sum256(data)
 		f.digest = hex.EncodeToString(sum[:])
 		return f

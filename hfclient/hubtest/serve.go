@@ -23,6 +23,9 @@ func (h *Hub) serveMain(w http.ResponseWriter, r *http.Request) {
 		h.whoami(w, r)
 		return
 	}
+	if h.serveWrite(w, r, p) {
+		return
+	}
 	kind := "file"
 	if rest, ok := strings.CutPrefix(p, "api/resolve-cache/models/"); ok {
 		p = rest
@@ -102,6 +105,9 @@ func answer(w http.ResponseWriter, status int, v any) {
 	_, _ = w.Write(data)
 }
 
+// Repo is nil for an unknown id.
+func (h *Hub) Repo(id string) *Repo { return h.repo(id) }
+
 // repo is nil for an unknown id.
 func (h *Hub) repo(id string) *Repo {
 	h.mu.Lock()
@@ -149,6 +155,8 @@ func (repo *Repo) revision(escaped string) (*commit, string) {
 	if err != nil {
 		return nil, escaped
 	}
+	repo.mu.RLock()
+	defer repo.mu.RUnlock()
 	if sha, ok := repo.refs[rev]; ok {
 		rev = sha
 	}
@@ -184,6 +192,8 @@ func (h *Hub) serveAPI(w http.ResponseWriter, r *http.Request, repo *Repo, rest 
 // listRefs has converts, too: a client may expect the key.
 func (repo *Repo) listRefs() map[string]any {
 	lists := map[string][]map[string]string{"branches": {}, "tags": {}, "converts": {}}
+	repo.mu.RLock()
+	defer repo.mu.RUnlock()
 	var names []string
 	for n := range repo.refs {
 		names = append(names, n)
@@ -330,8 +340,12 @@ func (c *commit) find(name string) *file {
 	return nil
 }
 
-// serveStorage gives the data behind a signed address: /store/{repo}/{digest}/{path}.
+// serveStorage gives the data behind a signed address: /store/{repo}/{digest}/{path}; or takes what is uploaded.
 func (h *Hub) serveStorage(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/upload/") {
+		h.serveUpload(w, r)
+		return
+	}
 	if !h.redeem(r.URL.Query().Get("X-Signature")) {
 		http.Error(w, "Request has expired", http.StatusForbidden)
 		return
@@ -342,16 +356,26 @@ func (h *Hub) serveStorage(w http.ResponseWriter, r *http.Request) {
 			continue
 		}
 		digest, name, _ := strings.Cut(rest, "/")
-		for _, c := range repo.commits {
-			if f := c.find(name); f != nil && f.digest == digest {
-				// 64 hexadecimal digits that are not the file's digest, as the real storage sends.
-				w.Header().Set("ETag", `"`+strings.Repeat("5", 24)+blobID([]byte(f.digest))+`"`)
-				h.serveData(w, r, f)
-				return
-			}
+		if f := repo.stored(name, digest); f != nil {
+			// 64 hexadecimal digits that are not the file's digest, as the real storage sends.
+			w.Header().Set("ETag", `"`+strings.Repeat("5", 24)+blobID([]byte(f.digest))+`"`)
+			h.serveData(w, r, f)
+			return
 		}
 	}
 	http.NotFound(w, r)
+}
+
+// stored finds a file of any commit.
+func (repo *Repo) stored(name, digest string) *file {
+	repo.mu.RLock()
+	defer repo.mu.RUnlock()
+	for _, c := range repo.commits {
+		if f := c.find(name); f != nil && f.digest == digest {
+			return f
+		}
+	}
+	return nil
 }
 
 // all is a copy: a repo may be added while a request runs.

@@ -49,6 +49,12 @@ def refs(repo):
     return {"branches": [b.name for b in r.branches], "tags": [t.name for t in r.tags]}
 
 
+def upload(repo, folder):
+    """Makes a private repo and commits a folder to it, as `hf upload` does."""
+    HfApi().create_repo(repo, private=True, exist_ok=True)
+    return HfApi().upload_folder(repo_id=repo, folder_path=folder, commit_message="from Python").oid
+
+
 def failure(repo, revision, name):
     try:
         if name:
