@@ -6,6 +6,8 @@ export CGO_ENABLED = 0
 STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 ACTIONLINT_MODULE = github.com/rhysd/actionlint@v1.7.12
 ACTIONLINT   = github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+# no paths of this machine, no symbols and no DWARF: panics name their lines all the same
+LEAN         = -trimpath -ldflags '-s -w'
 RUNTIME      = bin/quern runtime install
 SRC         := $(shell find cmd pipeline stages hfclient convert quantize -name '*.go' -o -name '*.s' -o -name '*.json' -o -name '*.zst' 2>/dev/null)
 
@@ -17,7 +19,7 @@ help: ## this list
 build: bin/quern ## bin/quern, one static binary
 
 bin/quern: $(SRC) go.mod go.sum
-	$(GO) build -trimpath -o $@ ./cmd/quern
+	$(GO) build $(LEAN) -o $@ ./cmd/quern
 
 runtime: bin/quern ## the llama.cpp libraries that this build was verified with, into the user data directory
 	$(RUNTIME)
@@ -91,7 +93,7 @@ bench: build runtime ## benchmarks, with ratios against llama.cpp's own tools wh
 dist: ## release archives with the llama.cpp libraries beside the binary
 	@for p in darwin/arm64 linux/amd64 linux/arm64; do \
 	  d=dist/quern-$$(echo $$p | tr / -); rm -rf $$d; mkdir -p $$d; \
-	  GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -trimpath -o $$d/quern ./cmd/quern || exit 1; \
+	  GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build $(LEAN) -o $$d/quern ./cmd/quern || exit 1; \
 	  $(GO) run ./cmd/quern runtime install --platform $$p --dir $$d/lib || exit 1; \
 	  cp LICENSE README.md $$d/ && tar -C dist -czf $$d.tar.gz $$(basename $$d) || exit 1; \
 	done; ls -l dist/*.tar.gz

@@ -43,6 +43,14 @@ require (
 require github.com/nats-io/nkeys v0.4.16 // tests: keys of users
 
 require (
+	github.com/opencontainers/go-digest v1.0.0 // the registries' digests
+	github.com/opencontainers/image-spec v1.1.1 // and manifests
+	oras.land/oras-go/v2 v2.7.0 // pushing to them
+)
+
+require github.com/google/go-containerregistry v0.22.1 // tests: a registry
+
+require (
 	github.com/aclements/go-moremath v0.0.0-20210112150236-f10218a38794 // indirect
 	github.com/antithesishq/antithesis-sdk-go v0.8.0-default-no-op // indirect
 	github.com/cpuguy83/go-md2man/v2 v2.0.7 // indirect

@@ -14,7 +14,7 @@ import (
 func commands() []*cli.Command {
 	return []*cli.Command{
 		prepareCommand(), planCommand(), batchCommand(),
-		pullCommand(), convertCommand(), quantizeCommand(), imatrixCommand(), smokeCommand(), benchCommand(), tuneCommand(), qualityCommand(), cardCommand(),
+		pullCommand(), convertCommand(), quantizeCommand(), imatrixCommand(), smokeCommand(), benchCommand(), tuneCommand(), qualityCommand(), cardCommand(), publishCommand(),
 		inspectCommand(), tokenizeCommand(), verifyCommand(), attestCommand(), recordsCommand(), machineCommand(), archsCommand(),
 		splitCommand(), mergeCommand(), editCommand(),
 		runtimeCommand(), queueCommand(), queueWorkerCommand(), completionCommand(), workerCommand(),

@@ -24,6 +24,7 @@ import (
 	"quern/quantize/policy"
 	"quern/quantize/recipe"
 	"quern/stages/plan"
+	"quern/stages/publish"
 	"quern/stages/set"
 	"quern/stages/smoke"
 )
@@ -37,10 +38,10 @@ var exits = []struct {
 	{0, "success", func(error) bool { return false }},
 	{130, "cancelled by the user", isType[*cancelled]},
 	{2, "usage: an unknown command or option, a missing or wrong argument", func(err error) bool {
-		return isType[*usageError](err) || isType[*policy.OptionError](err) || isType[*plan.OutputError](err) || isType[*machine.UnknownMachineError](err) || isType[*smoke.UnknownCheckError](err) || isType[manifest.Errors](err) || isType[*queue.OpenError](err) || errors.Is(err, hfclient.ErrInvalid) || refused(err, policy.Requantize, policy.NeedsImatrix, policy.NoFallback, policy.BadShape, policy.BadType)
+		return isType[*usageError](err) || isType[*policy.OptionError](err) || isType[*plan.OutputError](err) || isType[*machine.UnknownMachineError](err) || isType[*smoke.UnknownCheckError](err) || isType[manifest.Errors](err) || isType[*queue.OpenError](err) || isType[*publish.TargetError](err) || isType[*publish.MixedError](err) || isType[*publish.NoTypeError](err) || errors.Is(err, hfclient.ErrInvalid) || refused(err, policy.Requantize, policy.NeedsImatrix, policy.NoFallback, policy.BadShape, policy.BadType)
 	}},
 	{10, "not found: a repository, revision, file or folder", anyIs(fs.ErrNotExist, hfclient.ErrNotFound)},
-	{11, "gated or not authorised: accept the licence on the model's page, or set HF_TOKEN", anyIs(hfclient.ErrGated)},
+	{11, "gated or not authorised: accept the licence on the model's page, or set HF_TOKEN", anyIs(hfclient.ErrGated, publish.ErrDenied)},
 	{14, "llama.cpp runtime: missing, of another version, or failed", anyIs(llamacpp.ErrRuntime)},
 	{15, "smoke test failed: the file does not work", anyIs(smoke.ErrFailed)},
 	{16, "does not fit: memory or disk", func(err error) bool {
@@ -54,6 +55,7 @@ var exits = []struct {
 			isType[*kernels.NotFiniteError](err) || isType[*kernels.UnsoundError](err) || isType[*imatrix.Error](err) || isType[*recipe.Error](err) || isType[*lock.DriftError](err) || isType[*set.DamagedError](err) || refused(err, policy.ImatrixDiffer)
 	}},
 	{17, "a gate was not met: the file works and is not good or fast enough", isType[*set.GateError]},
+	{18, "not published: the licence does not allow it, or is not known to", isType[*publish.LicenceError]},
 	{1, "any other failure, or entries of a batch that failed for different reasons", func(error) bool { return true }},
 }
 

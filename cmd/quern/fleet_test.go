@@ -21,7 +21,7 @@ import (
 // stages, that stage comes off the list and the worker is killed with SIGKILL and started anew; the server is killed and started anew
 // after the second of them, and so is the batch that asked, soon after it did. Then the workers end, and the same command again must find nothing to do.
 func fleet(ts *testscript.TestScript, _ bool, args []string) {
-	f := &ships{ts: ts, quern: lookQuern(ts), stages: args[2:], dir: ts.Getenv("WORK")}
+	f := &ships{ts: ts, quern: lookProgram(ts, "quern"), stages: args[2:], dir: ts.Getenv("WORK")}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	ts.Check(err)
 	f.address = l.Addr().String()
@@ -71,13 +71,14 @@ type ships struct {
 	wait      sync.WaitGroup
 }
 
-func lookQuern(ts *testscript.TestScript) string {
+// lookProgram finds one of the programs that this test binary is.
+func lookProgram(ts *testscript.TestScript, name string) string {
 	for dir := range strings.SplitSeq(ts.Getenv("PATH"), string(os.PathListSeparator)) {
-		if p := filepath.Join(dir, "quern"); exists(p) {
+		if p := filepath.Join(dir, name); exists(p) {
 			return p
 		}
 	}
-	ts.Fatalf("quern is not in PATH")
+	ts.Fatalf("%s is not in PATH", name)
 	return ""
 }
 

@@ -39,6 +39,8 @@ func TestMain(m *testing.M) {
 			}
 			os.Exit(run(ctx, os.Args))
 		},
+		"registry-server": serveRegistry,
+		"ollama":          fakeOllama,
 	})
 }
 
@@ -49,7 +51,7 @@ func TestScript(t *testing.T) {
 		Setup: setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits_, "hub": hubCommand, "pocket": unpackPocket, "checkpoint": unpackCase, "vision": unpackVision, "tokenizer": unpackTokenizer, "lora": writeAdapter, "killed": killed, "interrupted": interrupted, "nan": spoil, "flip": flip, "absent": absent, "same": same,
-			"models": writeModels, "entries": runEntries, "sums": compareSums, "events": checkEvents, "fleet": fleet,
+			"models": writeModels, "entries": runEntries, "sums": compareSums, "events": checkEvents, "fleet": fleet, "registry": startRegistry, "pulled": pulledBack,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "runtime" {
@@ -245,14 +247,7 @@ func interrupted(ts *testscript.TestScript, _ bool, args []string) {
 func signalled(ts *testscript.TestScript, args []string, sig os.Signal) int {
 	d, err := time.ParseDuration(args[0])
 	ts.Check(err)
-	path := ""
-	for dir := range strings.SplitSeq(ts.Getenv("PATH"), string(os.PathListSeparator)) {
-		if p := filepath.Join(dir, args[1]); exists(p) {
-			path = p
-			break
-		}
-	}
-	cmd := exec.Command(path, args[2:]...)
+	cmd := exec.Command(lookProgram(ts, args[1]), args[2:]...)
 	cmd.Dir = ts.Getenv("WORK")
 	for _, k := range []string{"HOME", "XDG_DATA_HOME", "PATH", "HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_TOKEN", llamacpp.EnvLib, "HF_HUB_DOWNLOAD_TIMEOUT"} {
 		cmd.Env = append(cmd.Env, k+"="+ts.Getenv(k))

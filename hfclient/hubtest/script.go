@@ -22,6 +22,9 @@ import (
 //	rename OLD NEW
 //	prefix PATH | pages N | lifetime N
 //	fault WORDS...                 see ParseFault
+//	writer TOKEN ORG...            the token may make repos of these and write to them
+//	parts N                        larger objects are uploaded in parts of N bytes
+//	received MIN MAX               fail unless so many bytes were uploaded
 //	forget                         drop faults and records
 //	served PATH MIN MAX            fail unless so many bytes of the file were sent
 //	requests MIN MAX               fail unless so many requests came
@@ -74,6 +77,12 @@ var commands = map[string]command{
 	"prefix":   {1, true, false, func(h *Hub, _ *Repo, a []string) error { h.Prefix = a[0]; return nil }},
 	"pages":    {1, true, false, func(h *Hub, _ *Repo, a []string) error { return number(a[0], &h.PageSize) }},
 	"lifetime": {1, true, false, func(h *Hub, _ *Repo, a []string) error { return number(a[0], &h.Lifetime) }},
+	"writer":   {2, false, false, func(h *Hub, _ *Repo, a []string) error { h.Writer(a[0], a[1:]...); return nil }},
+	"parts": {1, true, false, func(h *Hub, _ *Repo, a []string) (err error) {
+		h.PartSize, err = strconv.ParseInt(a[0], 10, 64)
+		return err
+	}},
+	"received": {2, true, false, func(h *Hub, _ *Repo, a []string) error { return between("received", h.Received(), a) }},
 	"fault":    {1, false, false, scriptFault},
 	"forget":   {0, true, false, func(h *Hub, _ *Repo, _ []string) error { h.Forget(); return nil }},
 	"served":   {3, true, false, func(h *Hub, _ *Repo, a []string) error { return between(a[0], h.Served(a[0]), a[1:]) }},

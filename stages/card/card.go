@@ -40,21 +40,9 @@ func Seal(dir string) (changed bool, err error) {
 		}
 		rs = append(rs, r)
 	}
-	slices.SortStableFunc(rs, func(a, b *record.Receipt) int {
-		if a.Projector() != b.Projector() { // they come after the models
-			return cmp.Compare(rank(a), rank(b))
-		}
-		return cmp.Compare(size(b), size(a))
-	})
-	files := map[string][]byte{SumsName: nil, RecordsName: nil, CardName: nil}
-	if len(rs) > 0 {
-		files[SumsName] = Sums(rs)
-		if files[RecordsName], err = records(rs); err != nil {
-			return false, err
-		}
-		if files[CardName], err = Card(rs); err != nil {
-			return false, err
-		}
+	files, err := Files(rs)
+	if err != nil {
+		return false, err
 	}
 	for name, data := range files {
 		c, err := put(filepath.Join(dir, name), data)
@@ -64,6 +52,28 @@ func Seal(dir string) (changed bool, err error) {
 		changed = changed || c
 	}
 	return changed, nil
+}
+
+// Files are card, checksums and records of a model's files by name, made from their receipts; nil for what is not to be there.
+// The receipts are put in order: models before projectors, largest first.
+func Files(rs []*record.Receipt) (map[string][]byte, error) {
+	slices.SortStableFunc(rs, func(a, b *record.Receipt) int {
+		if a.Projector() != b.Projector() {
+			return cmp.Compare(rank(a), rank(b))
+		}
+		return cmp.Compare(size(b), size(a))
+	})
+	files := map[string][]byte{SumsName: nil, RecordsName: nil, CardName: nil}
+	if len(rs) == 0 {
+		return files, nil
+	}
+	files[SumsName] = Sums(rs)
+	var err error
+	if files[RecordsName], err = records(rs); err != nil {
+		return nil, err
+	}
+	files[CardName], err = Card(rs)
+	return files, err
 }
 
 // maxCard bounds what is read back of an earlier run.

@@ -8,6 +8,7 @@ import (
 
 	"quern/convert/gguf"
 	"quern/quantize/build"
+	"quern/stages/place"
 )
 
 // read reads a file's header.
@@ -46,7 +47,7 @@ func rewrite(path string, p *gguf.Plan, before step) (err error) {
 			err = errors.Join(err, remove(part))
 		}
 	}()
-	if err := duplicate(path, part); err != nil {
+	if _, err := place.Duplicate(path, part); err != nil {
 		return err
 	}
 	if err := head(part, p, before); err != nil {
@@ -85,30 +86,4 @@ func head(path string, p *gguf.Plan, before step) error {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
-}
-
-// duplicate makes a copy that can be written to, sharing blocks where the file system does that.
-func duplicate(from, to string) error {
-	fi, err := os.Stat(from)
-	if err != nil {
-		return err
-	}
-	mode := fi.Mode().Perm() | 0o200
-	if clone(from, to, mode) == nil {
-		return os.Chmod(to, mode)
-	}
-	if err := remove(to); err != nil {
-		return err
-	}
-	src, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	dst, err := os.OpenFile(to, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(dst, src)
-	return errors.Join(err, dst.Close())
 }

@@ -251,9 +251,9 @@ func modelText(s *job.State) string {
 	parts := []string{s.Source.Name + "  "}
 	if m := s.Checked; m != nil {
 		parts[0] += m.HF
-		what := count(m.Params.Total) + " parameters"
+		what := Count(m.Params.Total) + " parameters"
 		if s.Adapter {
-			what = count(max(m.Params.Total, -m.Params.Total)) + " parameters changed in " + s.BaseOf.Name
+			what = Count(max(m.Params.Total, -m.Params.Total)) + " parameters changed in " + s.BaseOf.Name
 		}
 		parts = append(parts, what, strings.ToLower(string(m.Type)))
 		if m.Card.License != "" {
@@ -298,8 +298,8 @@ func orUnknown(s string) string {
 	return s
 }
 
-// count is a number of parameters as people say it: 5.0M, 7.6B.
-func count(n int64) string {
+// Count is a number of parameters as people say it: 5.0M, 7.6B.
+func Count(n int64) string {
 	switch f := float64(n); {
 	case f >= 1e12:
 		return fmt.Sprintf("%.2fT", f/1e12)

@@ -79,9 +79,10 @@ type Origin struct {
 	Model    string       `json:"model"`
 	Repo     string       `json:"repo,omitempty"`
 	Commit   string       `json:"commit,omitempty"`
-	File     string       `json:"file,omitempty"` // of the repository, where the source is a GGUF file in it
-	Base     string       `json:"base,omitempty"` // of an adapter: the model whose rules it follows
-	Verified string       `json:"verified"`       // how the source's bytes were proven
+	File     string       `json:"file,omitempty"`  // of the repository, where the source is a GGUF file in it
+	Gated    string       `json:"gated,omitempty"` // "auto" or "manual" where the Hub lets in only who accepted the terms
+	Base     string       `json:"base,omitempty"`  // of an adapter: the model whose rules it follows
+	Verified string       `json:"verified"`        // how the source's bytes were proven
 	Files    []FileDigest `json:"files"`
 }
 
@@ -128,6 +129,9 @@ func NewReceipt(s *job.State, a *job.Artifact, files []FileDigest, verified stri
 	}
 	if s.Advice != nil && !a.Mmproj {
 		r.Setting = &s.Advice.Setting
+	}
+	if s.Pinned != nil {
+		r.Source.Gated = s.Pinned.Gated
 	}
 	if b := s.BaseOf; b != nil {
 		r.Source.Base = b.Arg

@@ -1,4 +1,4 @@
-package edit
+package place
 
 import (
 	"io/fs"

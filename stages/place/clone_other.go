@@ -1,6 +1,6 @@
 //go:build !linux && !darwin
 
-package edit
+package place
 
 import (
 	"errors"
