@@ -128,6 +128,36 @@ func facts(p *gguf.Plan, overrides []Override) (model, error) {
 	return m, nil
 }
 
+// splitting refuses overrides of the keys by which llama.cpp's loader finds the parts of a source: with another count it would look
+// for other files, or quantize the first part alone and leave the rest of the model out.
+func splitting(parts []*gguf.Plan, overrides []Override) error {
+	r, tensors := reader{nil, overrides}, 0
+	for _, p := range parts {
+		tensors += len(p.Outputs)
+	}
+	for _, k := range []struct {
+		key   string
+		there int
+		short bool // the loader keeps 16 bits of it
+		alone bool // it is looked at where the source has one part too
+	}{
+		{"split.count", len(parts), true, true}, {"split.no", 0, true, false}, {"split.tensors.count", tensors, false, false},
+	} {
+		o, ok := r.override(k.key, intOverride)
+		if !ok || !k.alone && len(parts) == 1 {
+			continue
+		}
+		n := int(int32(o.i))
+		if k.short {
+			n = int(uint16(o.i))
+		}
+		if n != k.there && (len(parts) > 1 || n > 1) {
+			return badKey(k.key, "the override says %d, the source has %d", n, k.there)
+		}
+	}
+	return nil
+}
+
 // allLayers is the loader's count after the architecture has had its say.
 func allLayers(r reader, arch string, blocks, next int64) int {
 	switch arch {

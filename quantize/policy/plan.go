@@ -88,6 +88,9 @@ func Decide(parts []*gguf.Plan, ft FileType, o Options) (*Output, error) {
 	if o.Imatrix != nil && len(o.Imatrix.Entries) == 0 {
 		o.Imatrix = nil // options took every entry away: the reference then quantizes, and writes metadata, as without one
 	}
+	if err := splitting(parts, o.Overrides); err != nil {
+		return nil, err
+	}
 	// further parts hold tensors only; their metadata is split.* alone
 	m, err := facts(parts[0], o.Overrides)
 	if err != nil {

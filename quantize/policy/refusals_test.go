@@ -239,3 +239,29 @@ func FuzzParseOverride(f *testing.F) {
 		}
 	})
 }
+
+// Overrides of the keys by which the parts of a source are found must say what is there; others pass.
+func TestSplitOverrides(t *testing.T) {
+	for _, test := range []struct {
+		parts int
+		text  string
+		fits  bool
+	}{
+		{1, "split.count=int:3", false}, {1, "split.count=int:1", true}, {1, "split.count=int:65536", true}, {1, "split.no=int:5", true},
+		{3, "split.count=int:3", true}, {3, "split.count=int:65539", true}, {3, "split.count=int:1", false}, {3, "split.count=str:1", true},
+		{3, "split.no=int:0", true}, {3, "split.no=int:1", false}, {3, "split.no=bool:true", true}, {3, "split.tensors.count=int:1", false}, {3, "split.tensors.count=int:6", true}, {1, "split.tensors.count=int:9", true},
+	} {
+		parts := make([]*gguf.Plan, test.parts)
+		for i := range parts {
+			parts[i] = &gguf.Plan{Outputs: make([]gguf.Output, 2)}
+		}
+		o, err := ParseOverride(test.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r *Refusal
+		if err := splitting(parts, []Override{o}); errors.As(err, &r) == test.fits {
+			t.Errorf("%s for a source of %d parts: %v", test.text, test.parts, err)
+		}
+	}
+}
