@@ -11,7 +11,7 @@ LEAN         = -trimpath -ldflags '-s -w'
 RUNTIME      = bin/quern runtime install
 SRC         := $(shell find cmd pipeline stages hfclient convert quantize -name '*.go' -o -name '*.s' -o -name '*.json' -o -name '*.zst' 2>/dev/null)
 
-.PHONY: kernels arm64 help build demo test browser bench lint cross race dist runtime clean unpack interop calibrate conformance-real cover
+.PHONY: kernels arm64 fit help build demo test browser bench lint cross race dist runtime clean unpack interop calibrate conformance-real cover
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ test: build runtime lint cross browser ## format, vet, lint, every test with its
 kernels: build runtime arm64 ## the native kernels at length: blocks held against llama.cpp's, and speed beside them
 	QUERN_KERNEL_ROWS=200 $(GO) test -count=1 -v -run Native ./quantize/llamacpp > bin/kernels.log 2>&1; status=$$?; grep -oE 'count: .*|differ.*|^(ok|FAIL).*' bin/kernels.log; exit $$status
 	$(GO) test -run '^$$' -bench NativeBeside -benchtime 9x ./quantize/llamacpp
+
+fit: bin/quern runtime ## budgets on the built-in model beside the named types: size, bits a weight, perplexity, KL divergence
+	@for b in 2450000 2900000 3250000; do bin/quern quantize pocket --fit $$b --against Q2_K,Q3_K_S,Q3_K_M,Q4_K_S,Q4_K_M,Q5_K_M,Q6_K,Q8_0 -o bin/fit-$$b.gguf --force --progress quiet | grep -E '^(fit|beside) '; done
 
 arm64: ## the kernels' tests as an arm64 program, where qemu can run it
 	@qemu=$$(command -v qemu-aarch64-static || command -v qemu-aarch64) || { echo "skipped: no qemu for arm64"; exit 0; }; \

@@ -11,6 +11,7 @@ import (
 	"quern/stages/plan"
 	"quern/stages/pull"
 	"quern/stages/record"
+	"quern/stages/rival"
 	"quern/stages/smoke"
 )
 
@@ -31,6 +32,9 @@ var (
 	Convert  = []pipeline.Stage[job.State]{plan.Stage{}, pull.Stage{}, build.Stage{}, record.Stage{}}
 	Quantize = []pipeline.Stage[job.State]{plan.Stage{}, pull.Stage{}, importance.Stage{}, build.Stage{}, record.Stage{}}
 )
+
+// Mixture is Quantize for a budget: the result is held against the named type that is next smaller.
+var Mixture = []pipeline.Stage[job.State]{plan.Stage{}, pull.Stage{}, importance.Stage{}, build.Stage{}, rival.Stage{}, record.Stage{}}
 
 // Adapter makes a LoRA file and tries it on a file of its base.
 var Adapter = []pipeline.Stage[job.State]{plan.Stage{}, pull.Stage{}, build.Stage{}, smoke.Stage{}, record.Stage{}}

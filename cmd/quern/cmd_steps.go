@@ -143,6 +143,9 @@ func quantizeModel(ctx context.Context, c *cli.Context, o *output) error {
 	if !fitted && len(s.Types) == 0 {
 		return usagef("`quern archs --types` lists them; or give a budget with --fit 3.5GiB or --bpw 4.3", "no type is named")
 	}
+	if fitted {
+		return runStages(ctx, c, o, s, stages.Mixture)
+	}
 	return runStages(ctx, c, o, s, stages.Quantize)
 }
 

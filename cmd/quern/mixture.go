@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"quern/pipeline"
+	"quern/quantize/policy"
 	"quern/quantize/recipe"
 	"quern/stages/fit"
 	"quern/stages/job"
@@ -21,6 +22,9 @@ func fitFlags() []cli.Flag {
 		&cli.StringFlag{Name: "fit", Usage: "the best mixture of types in a file of `SIZE`, such as 3.5GiB", Category: cat},
 		&cli.Float64Flag{Name: "bpw", Usage: "the best mixture at `N` bits a weight", Category: cat},
 		&cli.StringFlag{Name: "recipe", Usage: "the mixture that `FILE` holds, as --fit wrote it", Category: cat},
+		&cli.StringSliceFlag{Name: "against", Usage: "compare the mixture with `TYPE,...` too (always: with the named type of the next smaller size)", Category: cat},
+		&cli.BoolFlag{Name: "no-quality", Usage: "do not measure how the mixture stands beside named types", Category: cat},
+		&cli.DurationFlag{Name: "quality-time", Value: qualityTime, Usage: "measure for `TIME` at most", Category: cat},
 	}
 }
 
@@ -40,6 +44,12 @@ func mixture(ctx context.Context, c *cli.Context, o *output, s *job.State) (bool
 		return false, usagef("", "--fit, --bpw and --recipe exclude one another")
 	case len(s.Types) > 0:
 		return false, usagef("leave the types out", "%s chooses the types, and %s is named too", "--fit", strings.Join(s.Types, ", "))
+	}
+	s.Against, s.NoQuality, s.QualityTime = types(c.StringSlice("against")), c.Bool("no-quality"), c.Duration("quality-time")
+	for _, t := range s.Against {
+		if _, err := policy.ParseFileType(t); err != nil {
+			return false, err
+		}
 	}
 	if file != "" {
 		_, err := fit.Read(ctx, s, file)

@@ -168,6 +168,16 @@ func (f FileType) BelowQ4() bool {
 	return false
 }
 
+// ForAny tells whether the type is a choice for any model: a quantized one that was not made for models trained in it, or for their
+// experts alone.
+func (f FileType) ForAny() bool {
+	switch f {
+	case Q1_0, Q2_0, TQ1_0, TQ2_0, MXFP4, Copy:
+		return false
+	}
+	return f.Default().Quantized()
+}
+
 // Valid tells whether the file type is one of the table.
 func (f FileType) Valid() bool { return f.kind().Says != "" }
 

@@ -46,6 +46,7 @@ type Request struct {
 	Stream                 bool           // convert from the Hub without keeping the source
 	Label                  string         // follows the type in file names
 	Recipe                 *recipe.Recipe // the mixture that --fit found or --recipe named; nil: by the file type
+	Against                []string       // named types that a mixture is compared with, beside the one of the next smaller size
 	Make                   Make
 	Adapter                bool   // MODEL is a LoRA adapter
 	Base                   string // the model that the adapter was made for; empty: the one that it names
@@ -114,6 +115,7 @@ type State struct {
 	Shape     *recommend.Shape   // plan
 	Advice    *recommend.Choice  // plan; nil where nothing is recommended
 	Chosen    string             // plan: the recommended type; "" where the user named types or none could be recommended
+	Rivals    *Rivals            // rival: how a mixture stands beside named types; nil without one
 	Matrix    *Calibration       // importance, or the command where a file is named; nil without an imatrix
 	Knobs     *recommend.Knobs   // plan: what tune found to be best on this machine; nil where it has not run
 	Digests   map[string]string  // of the local source's files by name, taken before or beside the build

@@ -81,17 +81,18 @@ func (Stage) Plan(_ context.Context, s *job.State) (pipeline.Step, error) {
 	return pipeline.Step{Inputs: s.Built(), Versions: []string{"llama.cpp " + llamacpp.Version, fmt.Sprintf("quality %d", version)}, Says: "agreement with the source precision"}, nil
 }
 
-// leaves is why a file is not judged.
-type leaves struct{ why string }
+// LeftOut is why files are not judged, where that is no failure.
+type LeftOut struct{ Why string }
 
-func (l *leaves) Error() string { return l.why }
+// Error is the reason.
+func (l *LeftOut) Error() string { return l.Why }
 
 // Run compares all files with the source in one go. What stands in the way is told, and is no error.
 func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
-	r, err := compare(ctx, s, ev)
-	var l *leaves
+	r, err := Compare(ctx, s, rivals(s), ev)
+	var l *LeftOut
 	if errors.As(err, &l) {
-		ev.Emit(pipeline.Line{Stage: "quality", Label: "quality", Text: "skipped: " + l.why + "; `quern quality " + rivals(s)[0].Path + "` measures it"})
+		ev.Emit(pipeline.Line{Stage: "quality", Label: "quality", Text: "skipped: " + l.Why + "; `quern quality " + rivals(s)[0].Path + "` measures it"})
 		return nil
 	}
 	if err != nil {
@@ -110,9 +111,11 @@ func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 	return nil
 }
 
-func compare(ctx context.Context, s *job.State, ev pipeline.Events) (*quality.Report, error) {
+// Compare holds files of a run against their source; results are in the order of the files. The error is a *LeftOut where that would
+// take more than there is.
+func Compare(ctx context.Context, s *job.State, files []*job.Artifact, ev pipeline.Events) (*quality.Report, error) {
 	size := sourceSize(s)
-	if err := affordable(s, size); err != nil {
+	if err := affordable(s, files, size); err != nil {
 		return nil, err
 	}
 	begun := time.Now()
@@ -146,7 +149,7 @@ func compare(ctx context.Context, s *job.State, ev pipeline.Events) (*quality.Re
 	if s.Advice != nil {
 		o.Context.Threads = s.Advice.Setting.Threads
 	}
-	for _, a := range rivals(s) {
+	for _, a := range files {
 		o.Candidates = append(o.Candidates, a.Path)
 	}
 	return quality.Compare(ctx, func(ctx context.Context) (*llamacpp.Child, error) {
@@ -172,14 +175,23 @@ func SourceFile(ctx context.Context, s *job.State, dir string) (string, error) {
 	if a := own(s); a != nil {
 		return a.Path, nil
 	}
-	tmp := &job.State{Request: s.Request, Tools: s.Tools, Source: s.Source, Pinned: s.Pinned, Pull: s.Pull, Remote: s.Remote, Local: s.Local,
-		Checked: s.Checked, Parts: s.Parts, Machine: s.Machine}
-	tmp.Make, tmp.Types, tmp.Split, tmp.Label, tmp.Out = job.Converted, nil, gguf.Splitting{}, "", filepath.Join(dir, "source.gguf")
-	list := []pipeline.Stage[job.State]{plan.Stage{}, build.Stage{}}
-	if err := pipeline.Run(ctx, list, tmp, pipeline.Discard{}, pipeline.Options{}); err != nil {
+	files, err := Beside(ctx, s, job.Converted, nil, filepath.Join(dir, "source.gguf"))
+	if err != nil {
 		return "", fmt.Errorf("the source precision: %w", err)
 	}
-	return tmp.Files[0].Path, nil
+	return files[0].Path, nil
+}
+
+// Beside makes other files of a run's source for the time being: the converter's own, or named types by the run's own options. The
+// run's mixture, label and parts are not theirs.
+func Beside(ctx context.Context, s *job.State, what job.Make, types []string, out string) ([]*job.Artifact, error) {
+	tmp := &job.State{Request: s.Request, Tools: s.Tools, Source: s.Source, Pinned: s.Pinned, Pull: s.Pull, Remote: s.Remote, Local: s.Local,
+		Checked: s.Checked, Parts: s.Parts, Machine: s.Machine}
+	tmp.Make, tmp.Types, tmp.Split, tmp.Label, tmp.Out = what, types, gguf.Splitting{}, "", out
+	tmp.Recipe, tmp.Policy.Recipe = nil, nil
+	list := []pipeline.Stage[job.State]{plan.Stage{}, build.Stage{}}
+	err := pipeline.Run(ctx, list, tmp, pipeline.Discard{}, pipeline.Options{})
+	return tmp.Files, err
 }
 
 // own is the file of the source's own precision, where it is among those that were made.
@@ -209,13 +221,13 @@ const leastChunks = 4
 
 // affordable weighs memory, disk and time before anything is made. The time is that of the fewest chunks, by the speed that bench
 // measured; the source is taken to run at half the speed of the largest file.
-func affordable(s *job.State, size int64) error {
+func affordable(s *job.State, files []*job.Artifact, size int64) error {
 	if budget, _ := recommend.Budget(s.Machine); size > budget {
-		return &leaves{fmt.Sprintf("the source precision takes %s, and %s of memory may be used", plan.Size(size), plan.Size(budget))}
+		return &LeftOut{fmt.Sprintf("the source precision takes %s, and %s of memory may be used", plan.Size(size), plan.Size(budget))}
 	}
 	converts := s.Source.Kind != source.GGUF && own(s) == nil
 	if free := s.Machine.DiskFree; converts && free > 0 && size > free-free/10 {
-		return &leaves{fmt.Sprintf("a file of the source precision takes %s, and %s of disk are free", plan.Size(size), plan.Size(free))}
+		return &LeftOut{fmt.Sprintf("a file of the source precision takes %s, and %s of disk are free", plan.Size(size), plan.Size(free))}
 	}
 	if s.QualityTime == 0 {
 		return nil
@@ -225,7 +237,7 @@ func affordable(s *job.State, size int64) error {
 	if converts {
 		seconds *= 2
 	}
-	for i, a := range rivals(s) {
+	for i, a := range files {
 		rate := prefill(a)
 		if rate == 0 {
 			continue
@@ -237,7 +249,7 @@ func affordable(s *job.State, size int64) error {
 		seconds += tokens/rate + float64(a.Bytes)/reading
 	}
 	if need := time.Duration(seconds * float64(time.Second)); need > s.QualityTime {
-		return &leaves{fmt.Sprintf("it would take about %s, and %s are given (--quality-time)", need.Round(time.Second), s.QualityTime)}
+		return &LeftOut{fmt.Sprintf("it would take about %s, and %s are given (--quality-time)", need.Round(time.Second), s.QualityTime)}
 	}
 	return nil
 }

@@ -71,6 +71,8 @@ type Mixture struct {
 	Error  float64 `json:"error"` // weighted, as measured on sampled rows
 	Bound  float64 `json:"bound"` // no mixture within the budget has less
 	Kernel string  `json:"kernel"`
+	// Rivals says whether it beats the named type of the next smaller size, and by what.
+	Rivals *job.Rivals `json:"beside,omitempty"`
 }
 
 // Origin is the source of a file.
@@ -164,7 +166,7 @@ func NewReceipt(s *job.State, a *job.Artifact, files []FileDigest, verified stri
 		}
 	}
 	if m := s.Recipe; m != nil {
-		r.Recipe = &Mixture{m.Base, m.Budget, m.Error, m.Bound, m.Kernel}
+		r.Recipe = &Mixture{m.Base, m.Budget, m.Error, m.Bound, m.Kernel, s.Rivals}
 	}
 	r.Tensors = tensors(a)
 	return r
