@@ -141,7 +141,11 @@ func countPairs(outs []arch.Output) card.Params {
 // adapter's own card.
 func (p *adapterPlanner) keys(context.Context) error {
 	var all entries
-	all.add(gguf.KV{Key: "general.architecture", Value: p.build.GGUF}, gguf.KV{Key: "general.type", Value: "adapter"}, gguf.KV{Key: "adapter.type", Value: "lora"})
+	all.add(gguf.KV{Key: "general.architecture", Value: p.build.GGUF})
+	if early, err := p.build.Early(true); err == nil { // some need the base's tokenizer, which does not have to be there
+		all.add(early...)
+	}
+	all.add(gguf.KV{Key: "general.type", Value: "adapter"}, gguf.KV{Key: "adapter.type", Value: "lora"})
 	kvs, info, err := card.Metadata(card.Input{
 		Source: p.adapter, Folder: baseName(p.dir), Repo: p.o.Repo, Config: p.ownConfig(), Params: p.m.Params,
 		Override: p.o.Metadata, ModelName: p.o.ModelName, Strict: p.o.Strict,

@@ -44,9 +44,7 @@ func Widen(dst []float32, src []byte, d safetensors.DType) error {
 	case safetensors.F8E4M3:
 		widenTable(dst, src, &e4m3)
 	case safetensors.F8E5M2:
-		for i := range dst {
-			dst[i] = halves[uint16(src[i])<<8] // E5M2 is the upper byte of a half
-		}
+		widenTable(dst, src, &e5m2)
 	case safetensors.F8E8M0:
 		widenTable(dst, src, &e8m0)
 	case safetensors.Bool:
@@ -75,6 +73,19 @@ func widenBF16(dst []float32, src []byte) {
 	for i := range dst {
 		dst[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(src[2*i:])) << 16)
 	}
+}
+
+// Table is what each byte of an eight-bit float stands for; nil for other types.
+func Table(d safetensors.DType) *[256]float32 {
+	switch d {
+	case safetensors.F8E4M3:
+		return &e4m3
+	case safetensors.F8E5M2:
+		return &e5m2
+	case safetensors.F8E8M0:
+		return &e8m0
+	}
+	return nil
 }
 
 func widenTable(dst []float32, src []byte, table *[256]float32) {
@@ -167,7 +178,18 @@ func narrowF16(dst []byte, src []float32) {
 
 func narrowBF16(dst []byte, src []float32) {
 	for ; len(src) >= 4 && len(dst) >= 8; dst, src = dst[8:], src[4:] {
-		binary.LittleEndian.PutUint64(dst, uint64(BF16(src[0]))|uint64(BF16(src[1]))<<16|uint64(BF16(src[2]))<<32|uint64(BF16(src[3]))<<48)
+		// Two elements in the halves of a word: rounding carries over the end of neither. Half a unit added to a magnitude above
+		// infinity's sets its top bit.
+		const top, one, half, magnitude, above = 0x8000000080000000, 0x0000000100000001, 0x00007FFF00007FFF, 0x7FFFFFFF7FFFFFFF, 0x007FFFFF007FFFFF
+		a := uint64(math.Float32bits(src[0])) | uint64(math.Float32bits(src[1]))<<32
+		b := uint64(math.Float32bits(src[2])) | uint64(math.Float32bits(src[3]))<<32
+		if ((a&magnitude+above)|(b&magnitude+above))&top != 0 {
+			binary.LittleEndian.PutUint64(dst, uint64(BF16(src[0]))|uint64(BF16(src[1]))<<16|uint64(BF16(src[2]))<<32|uint64(BF16(src[3]))<<48)
+			continue
+		}
+		a += half + a>>16&one
+		b += half + b>>16&one
+		binary.LittleEndian.PutUint64(dst, a>>16&0xFFFF|a>>32&0xFFFF0000|b<<16&0x0000FFFF00000000|b&0xFFFF000000000000)
 	}
 	for i, v := range src {
 		binary.LittleEndian.PutUint16(dst[2*i:], BF16(v))
@@ -245,6 +267,14 @@ var e4m3 = func() (t [256]float32) {
 			v = math.Copysign(v, -1)
 		}
 		t[i] = float32(v)
+	}
+	return t
+}()
+
+// E5M2 is the upper byte of a half.
+var e5m2 = func() (t [256]float32) {
+	for i := range t {
+		t[i] = halves[i<<8]
 	}
 	return t
 }()
