@@ -6,9 +6,11 @@ package pickle
 import (
 	"archive/zip"
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"math/big"
 	"path"
 	"slices"
@@ -136,7 +138,13 @@ func (s *storage) bytes() int64 {
 
 // zip reads PREFIX/data.pkl; storage k is the entry PREFIX/data/k.
 func (a *archive) zip() (any, error) {
-	z, err := zip.NewReader(a.r, a.size)
+	// The archive's reader takes the directory into memory, whatever number of entries it claims to have.
+	in := &metered{ReaderAt: a.r, left: maxDirectory}
+	z, err := zip.NewReader(in, a.size)
+	if in.left < 0 {
+		return nil, invalid("its ZIP directory has more than %d bytes", maxDirectory)
+	}
+	in.left = math.MaxInt64 // entries are found by reading their local headers
 	if err != nil {
 		return nil, &fault.Invalid{Says: "the ZIP directory cannot be read", Err: err, Next: "the file is damaged or incomplete: download it again"}
 	}
@@ -174,8 +182,25 @@ func (a *archive) zip() (any, error) {
 	return root, a.placeZip(entries, prefix)
 }
 
+// maxDirectory bounds a ZIP directory: that of a model with a hundred thousand tensors has 8 MB.
+const maxDirectory = 8 << 20
+
+// metered lets no more than left bytes be read.
+type metered struct {
+	io.ReaderAt
+	left int64
+}
+
+func (m *metered) ReadAt(b []byte, off int64) (int, error) {
+	if m.left -= int64(len(b)); m.left < 0 {
+		return 0, io.ErrUnexpectedEOF
+	}
+	return m.ReaderAt.ReadAt(b, off)
+}
+
 // placeZip finds the storages, each an entry of its own. An entry may be longer than its storage, never shorter.
 func (a *archive) placeZip(entries map[string]*zip.File, prefix string) error {
+	placed := make([]*storage, 0, len(a.storages))
 	for key, s := range a.storages {
 		entry := prefix + "/data/" + key
 		start, size, err := a.stored(entries[entry], entry)
@@ -186,6 +211,15 @@ func (a *archive) placeZip(entries map[string]*zip.File, prefix string) error {
 			return invalid("storage %.40q has %d bytes, its %d elements of %s take %d", key, size, s.numel, name(s.dtype), s.bytes())
 		}
 		s.at, s.found = start, true
+		placed = append(placed, s)
+	}
+	// Entries over one another would make a model of any size out of few bytes. Those without bytes lie nowhere.
+	placed = slices.DeleteFunc(placed, func(s *storage) bool { return s.bytes() == 0 })
+	slices.SortFunc(placed, func(x, y *storage) int { return cmp.Compare(x.at, y.at) })
+	for i := 1; i < len(placed); i++ {
+		if x, y := placed[i-1], placed[i]; x.at+x.bytes() > y.at {
+			return invalid("storages %.40q and %.40q lie over one another from offset %d on", x.key, y.key, y.at)
+		}
 	}
 	return nil
 }

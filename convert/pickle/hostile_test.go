@@ -143,6 +143,11 @@ var hostile = map[string]struct {
 	"no mark":         {archived("\x80\x02}u.", 0, nil), "no mark"},
 	"memo":            {archived("\x80\x02h\x05.", 0, nil), "memo 5"},
 	"memo of a mark":  {archived("\x80\x02(q\x00.", 0, nil), "a mark is put"},
+	"memo far":        {archived("\x80\x02Nr\xff\xff\xff\xff0j\xff\xff\xff\xff.", 0, nil), "it holds nothing"},
+	"memo bomb":       {archived("\x80\x02]q\x00"+laughs(200), 0, nil), "it holds a list"},
+	"memo of many":    {archived("\x80\x02N"+strings.Repeat("\x94", MaxObjects)+".", 0, nil), "more than 4194304 objects"},
+	"nested tuples":   {archived("\x80\x02)"+strings.Repeat("\x85", 200000)+".", 0, nil), "it holds a tuple"},
+	"list in itself":  {archived("\x80\x02]q\x00h\x00a.", 0, nil), "it holds a list"},
 	"odd items":       {archived("\x80\x02}(Nu.", 0, nil), "items are added to a dictionary"},
 	"items to none":   {archived("\x80\x02NNa.", 0, nil), "items are added to nothing"},
 	"text too long":   {archived("\x80\x02X\xff\xff\xff\x7f.", 0, nil), "a pickle has at most"},
@@ -204,11 +209,25 @@ func legacy(data string) []byte {
 		dictTop + text("w") + rebuilt(4, 0, numbers(4), numbers(1)) + setEnd + "\x80\x02]" + text("0") + "a." + data)
 }
 
+// laughs are lists of ten times the list before each, which a reader that copies would make 10^n of.
+func laughs(n int) string {
+	return strings.Repeat("0]("+strings.Repeat("h\x00", 10)+"eq\x00", n) + "."
+}
+
 func read(data []byte) (*File, error) { return Read("x.bin", bytes.NewReader(data), int64(len(data))) }
 
+// hostileMemory is what MaxObjects objects cost, all in the memo and on the way there.
+const hostileMemory = 512 << 20
+
 func TestHostileFiles(t *testing.T) {
+	var before, after runtime.MemStats
 	for name, c := range hostile {
+		runtime.ReadMemStats(&before)
 		_, err := read(c.file)
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > hostileMemory {
+			t.Errorf("%s: %d bytes of memory for a file of %d", name, n, len(c.file))
+		}
 		var bad *fault.Invalid
 		var no *fault.Unsupported
 		if !errors.As(err, &bad) && !errors.As(err, &no) || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "x.bin: ") {
