@@ -13,34 +13,51 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// printAdvice is the table of types with the reasons for and against, and where the memory of the choice goes.
+// printAdvice is the rest of the plan, most important first: why each value, how to run it, then the types that were weighed and
+// where the memory of the choice goes.
 func printAdvice(s *job.State, o *output) {
 	a := s.Advice
 	if a == nil {
 		return
 	}
-	o.printf("\n%-8s %10s %6s %10s %6s %9s %9s\n", "type", "weights", "bits", "memory", "fit", "tokens/s", "KL div")
-	for _, r := range a.Rows {
-		mark := " "
-		if r.Type == a.Type {
-			mark = "*"
+	line := func(label, format string, args ...any) { o.printf("%-9s%s\n", label, fmt.Sprintf(format, args...)) }
+	for _, r := range a.Reasons {
+		if r.About != "type" { // stands above
+			line(r.About, "%s", r.Says)
 		}
-		o.printf("%-8s %10s %6.2f %10s %6s %9.0f %9.2g %s %s\n", r.Type, plan.Size(r.Weights), r.BPW, plan.Size(r.Memory.Total()), r.Fit,
-			r.Speed.Generation, r.KLD, mark, r.Reason)
+	}
+	if a.Runs {
+		sp := a.Speed
+		line("speed", "%.1f tokens/s, nine in ten between %.1f and %.1f; prompts %.0f tokens/s (%s)", sp.Generation, sp.Low, sp.High, sp.Prefill, sp.Confidence)
+		if len(s.Files) > 0 {
+			line("run", "%s", record.HowToRun(s, s.Files[0]))
+		}
+	}
+	printTypes(a, o)
+	if !a.Runs {
+		return
 	}
 	o.printf("\n")
-	for _, why := range a.Reasons {
-		o.printf("%s\n", why)
-	}
-	sp := a.Speed
-	o.printf("speed %.1f tokens a second, nine in ten between %.1f and %.1f; prompts %.0f (%s)\n\n", sp.Generation, sp.Low, sp.High, sp.Prefill, sp.Confidence)
 	for _, c := range plan.Components(s) {
 		o.Emit(pipeline.Result{Type: "component", Data: c})
-		o.printf("%-24s %10s  %s\n", c.Name, plan.Size(c.Bytes), c.Note)
+		o.printf("  %-24s %9s  %s\n", c.Name, recommend.Size(c.Bytes), c.Note)
 	}
-	o.printf("%-24s %10s  largest context that fits: %d\n", "total", plan.Size(a.Memory.Total()), a.MaxContext)
-	if len(s.Files) > 0 && a.Runs {
-		o.printf("\nrun      %s\n", record.HowToRun(s, s.Files[0]))
+	o.printf("  %-24s %9s\n", "total", recommend.Size(a.Memory.Total()))
+}
+
+// printTypes is the table of types with the reasons against all but the choice.
+func printTypes(a *recommend.Choice, o *output) {
+	o.printf("\n  %-9s %9s %5s %9s  %-5s %8s %7s\n", "type", "weights", "bits", "memory", "fit", "tokens/s", "KL div")
+	for _, r := range a.Rows {
+		mark, why := " ", r.Reason
+		if r.Type == a.Type {
+			mark, why = "*", "chosen"
+			if !a.Runs {
+				why = recommend.Size(r.Memory.Total()-a.Budget) + " over the budget"
+			}
+		}
+		o.printf("%s %-9s %9s %5.2f %9s  %-5s %8.1f %7.4f  %s\n", mark, r.Type, recommend.Size(r.Weights), r.BPW, recommend.Size(r.Memory.Total()), r.Fit,
+			r.Speed.Generation, r.KLD, why)
 	}
 }
 
@@ -93,17 +110,17 @@ func printMatrix(cells []recommend.Cell, o *output) {
 		}
 		rows[c.Type] = append(rows[c.Type], c)
 	}
-	o.printf("\n%-8s", "type")
+	o.printf("\n  %-9s", "type")
 	for _, ctx := range contexts {
-		o.printf(" %20d", ctx)
+		o.printf(" %16d", ctx)
 	}
 	o.printf("\n")
 	for _, t := range types {
-		o.printf("%-8s", t)
+		o.printf("  %-9s", t)
 		for _, c := range rows[t] {
-			o.printf(" %20s", fmt.Sprintf("%s %s %.0f/s", c.Fit, plan.Size(c.Memory), c.Generation))
+			o.printf(" %9s %-6s", recommend.Size(c.Memory), c.Fit)
 		}
-		o.printf("\n")
+		o.printf(" %6.1f tokens/s\n", rows[t][0].Generation)
 	}
 }
 
@@ -116,7 +133,7 @@ func printTuning(s *job.State, rank int64, o *output) {
 		if t.Total <= s.Advice.Budget {
 			fit = "fits"
 		}
-		o.printf("%-9s %5d %10s %10s %10s %10s  %s\n", t.Technique, t.Rank, plan.Size(t.Base), plan.Size(t.Adapter), plan.Size(t.Working), plan.Size(t.Total), fit)
+		o.printf("%-9s %5d %10s %10s %10s %10s  %s\n", t.Technique, t.Rank, recommend.Size(t.Base), recommend.Size(t.Adapter), recommend.Size(t.Working), recommend.Size(t.Total), fit)
 	}
 	o.printf("one sequence of %d tokens, all linear layers but experts, gradient checkpoints; train with MLX or PEFT, `quern convert` makes a GGUF of the adapter\n", tokens)
 }
@@ -127,7 +144,7 @@ func printEverywhere(ctx context.Context, s *job.State, o *output) error {
 	if err != nil {
 		return err
 	}
-	o.printf("%-30s %-8s %-6s %10s %10s %8s %5s %9s %16s\n", "machine", "type", "fit", "memory", "budget", "context", "cache", "max ctx", "tokens/s")
+	o.printf("%-28s %-9s %-5s %9s %9s %8s %5s %8s %15s\n", "machine", "type", "fit", "memory", "budget", "context", "cache", "most", "tokens/s")
 	for _, p := range places {
 		o.Emit(pipeline.Result{Type: "place", Data: p})
 		o.printf("%s\n", p.Line())

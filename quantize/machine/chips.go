@@ -152,6 +152,17 @@ func workingSet(memory int64, osVersion string) int64 {
 	return memory / 4 * 3
 }
 
+// Holding is the smallest memory size, in GB as they are sold, with which a Mac of the table has at least that working set; 0: none.
+func Holding(workingSetBytes int64) int64 {
+	least := int64(0)
+	for _, m := range All() {
+		if gb := m.Memory >> 30; m.WorkingSet >= workingSetBytes && (least == 0 || gb < least) {
+			least = gb
+		}
+	}
+	return least
+}
+
 // UnknownMachineError says that a machine's description is not understood.
 type UnknownMachineError struct{ Text, Says string }
 

@@ -174,7 +174,11 @@ func (c *Choice) Explain(m *machine.Machine, s *Shape) []string {
 	}
 	add("budget   %d bytes: %s; fits up to %.0f %% of it", c.Budget, c.BudgetWhy, 100*fitShare)
 	lines = append(lines, c.explainSpeed(m, s)...)
-	add("score    -ln(KL divergence %.2g) + %g x ln(min(%.1f, %g tokens a second))", c.KLD, speedWeight[c.prefer], c.Speed.Generation, enough)
+	loss := fmt.Sprintf("%.2g + %g", c.KLD, unseen)
+	if c.prefer == "quality" {
+		loss = fmt.Sprintf("%.2g", c.KLD)
+	}
+	add("score    -ln(KL divergence %s) + %g x ln(min(%.1f, %g tokens a second)) = %.2f", loss, speedWeight[c.prefer], c.Speed.Generation, enough, c.score(c.prefer))
 	return lines
 }
 

@@ -1,7 +1,5 @@
 package recommend
 
-import "fmt"
-
 // Knobs are settings that tune measured to be the best of a machine for a model. Zero fields were not searched.
 type Knobs struct {
 	Batch      int64   `json:"batch,omitempty"`
@@ -38,5 +36,5 @@ func (c *Choice) Apply(s *Shape, k Knobs) {
 		return
 	}
 	c.Setting, c.Memory = set, need
-	c.Reasons = append(c.Reasons, fmt.Sprintf("batch %d, micro-batch %d, threads %d: measured here by quern tune, %.0f %% faster than the default", set.Batch, set.MicroBatch, set.Threads, 100*(k.Gain-1)))
+	c.say("tuned", "-b %d -ub %d -t %d: measured here by quern tune, %.0f %% faster than the default", set.Batch, set.MicroBatch, set.Threads, 100*(k.Gain-1))
 }

@@ -3,6 +3,7 @@ package recommend
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"quern/convert/gguf"
@@ -73,28 +74,86 @@ func TestNeedsGrow(t *testing.T) {
 	}
 }
 
-// On a machine with more memory the choice never loses quality, context or cache precision at once, and what is chosen fits.
+// place is where a choice stands in the order in which things are given up; smaller is better.
+func place(c *Choice, all []Setting, w Wish) []float64 {
+	score := c.score(w.Prefer)
+	if c.tooSlow(w) {
+		score = c.Speed.Generation
+	}
+	bad := func(b bool) float64 {
+		if b {
+			return 1
+		}
+		return 0
+	}
+	return []float64{bad(!c.Runs), bad(c.tooSlow(w)), bad(c.KLD > usualFloor), float64(slices.Index(all, c.Setting)), bad(c.Fit != Fits), -score}
+}
+
+// More memory never chooses worse, what is chosen fits, and the largest context that is named does too.
 func TestMoreMemory(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 2))
-	for range 60 {
+	n := 0
+	for range 120 {
 		s := llama(t, 8+rng.Int64N(70), 1024*(1+rng.Int64N(8)), 4096*(1+rng.Int64N(6)), 32, 8)
-		ran := false
-		for gb := int64(8); gb <= 512; gb *= 2 {
-			m := &machine.Machine{Chip: "Apple M3 Ultra", GPUCores: 80, Memory: gb << 30}
+		s.ContextLimit = 4096 << rng.IntN(6)
+		w := Wish{Prefer: []string{"quality", "balanced", "speed"}[rng.IntN(3)], Context: []int64{0, 0, 2048, 16384}[rng.IntN(4)], MinSpeed: []float64{0, 0, 3, 20}[rng.IntN(4)]}
+		var last []float64
+		for gb := int64(6); gb <= 512; gb += 1 + gb/6 {
+			m := &machine.Machine{Chip: "Apple M3 Ultra", GPUCores: 60, Memory: gb << 30, WorkingSet: gb << 30 / 4 * 3}
 			m.Complete()
-			c, err := Choose(m, s, byBits(s), Wish{MinSpeed: .1})
+			c, err := Choose(m, s, byBits(s), w)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if ran && !c.Runs {
-				t.Errorf("%d layers: runs with less memory, not with %d GiB", len(s.Layers), gb)
+			if c.Runs {
+				o := c.Setting
+				o.Context = c.MaxContext
+				if c.Memory.Total() > c.Budget || s.Needs(c.loaded(), o).Total() > c.Budget || c.MaxContext < min(c.Setting.Context, s.ContextLimit) {
+					t.Errorf("%d GiB: %d of %d bytes, context %d of %d", gb, c.Memory.Total(), c.Budget, c.Setting.Context, c.MaxContext)
+				}
 			}
-			ran = c.Runs
-			if c.Runs && (c.Memory.Total() > c.Budget || c.MaxContext < c.Setting.Context && c.Fit == Fits) {
-				t.Errorf("%d GiB: %d of %d bytes, context %d of %d", gb, c.Memory.Total(), c.Budget, c.Setting.Context, c.MaxContext)
+			now := place(c, settings(firstSetting(m, s, w), w), w)
+			if !c.Runs {
+				now = []float64{1}
 			}
+			if last != nil && slices.Compare(now, last) > 0 {
+				t.Errorf("%d layers of %d, %+v: %d GiB choose %s %+v: %v after %v", len(s.Layers), s.Embedding, w, gb, c.Type, c.Setting, now, last)
+			}
+			last, n = now, n+1
 		}
 	}
+	t.Logf("count: %d choices on machines with ever more memory, none worse than the one before", n)
+}
+
+// More bandwidth and more cores never predict slower, and neither does a type of the same class with fewer bytes.
+func TestFasterMachines(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	o := Setting{Context: 8192, Slots: 1, KV: "f16", MicroBatch: 512, FlashAttn: true, Metal: true}
+	n := 0
+	for _, chip := range machine.Chips {
+		for range 20 {
+			s := anyShape(t, rng)
+			bytes := int64(float64(s.Params) * 4.9 / 8)
+			m := &machine.Machine{Chip: chip.Name, GPUCores: chip.GPUCores, Memory: 64 << 30, Bandwidth: 50 + rng.Int64N(800)}
+			m.Complete()
+			base := Predict(m, s, bytes, bytes, "Q4_K_M", o, 0)
+			faster := *m
+			faster.Bandwidth += 1 + rng.Int64N(400)
+			wider := *m
+			wider.GPUCores += 1 + rng.IntN(40)
+			for name, sp := range map[string]Speed{"more bandwidth": Predict(&faster, s, bytes, bytes, "Q4_K_M", o, 0), "more cores": Predict(&wider, s, bytes, bytes, "Q4_K_M", o, 0),
+				"fewer bytes": Predict(m, s, bytes/2, bytes/2, "Q4_K_M", o, 0)} {
+				if sp.Generation < base.Generation*(1-1e-9) || sp.Prefill < base.Prefill*(1-1e-9) {
+					t.Errorf("%s, %s: %s predicts %.2f, %.0f after %.2f, %.0f", chip.Name, s.Arch, name, sp.Generation, sp.Prefill, base.Generation, base.Prefill)
+				}
+			}
+			if base.Low > base.Generation || base.High < base.Generation {
+				t.Errorf("%s: %+v", chip.Name, base)
+			}
+			n++
+		}
+	}
+	t.Logf("count: %d predictions, none slower with more bandwidth, more cores or fewer bytes", n)
 }
 
 // FuzzShape: metadata of any kind gives a shape or an error, and a shape a need.

@@ -3,6 +3,7 @@ package recommend
 import (
 	_ "embed"
 	"encoding/json"
+	"math"
 )
 
 //go:embed data/quality.json
@@ -52,4 +53,10 @@ func KLD(name string, imatrix bool) (float64, bool) {
 		return *q.ImatrixKLD * 1.3, true
 	}
 	return 0, false
+}
+
+// lossByBits is the KL divergence that is assumed of a type that nobody measured: the line through the measured ones from Q2_K (3 bits,
+// .45) to Q8_0, by bits a weight, on the side of caution.
+func lossByBits(bpw float64) float64 {
+	return .45 * math.Exp(-1.1*(bpw-3))
 }

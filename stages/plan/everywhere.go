@@ -27,9 +27,9 @@ type Place struct {
 // Line is the place for people; one that does not run says what is missing.
 func (p Place) Line() string {
 	if !p.Runs {
-		return fmt.Sprintf("%-30s %-8s %-6s %10s %10s  smallest choice at %d tokens", p.Machine, "-", recommend.No, Size(p.Memory), Size(p.Budget), p.Context)
+		return fmt.Sprintf("%-28s %-9s %-5s %9s %9s  %s at %d tokens is %s over", p.Machine, "-", recommend.No, recommend.Size(p.Memory), recommend.Size(p.Budget), p.Type, p.Context, recommend.Size(p.Memory-p.Budget))
 	}
-	return fmt.Sprintf("%-30s %-8s %-6s %10s %10s %8d %5s %9d %6.1f (%.0f-%.0f)", p.Machine, p.Type, p.Fit, Size(p.Memory), Size(p.Budget), p.Context, p.KV, p.MaxContext,
+	return fmt.Sprintf("%-28s %-9s %-5s %9s %9s %8d %5s %8d %6.1f (%.0f-%.0f)", p.Machine, p.Type, p.Fit, recommend.Size(p.Memory), recommend.Size(p.Budget), p.Context, p.KV, p.MaxContext,
 		p.Speed.Generation, p.Speed.Low, p.Speed.High)
 }
 
@@ -59,7 +59,7 @@ func Everywhere(ctx context.Context, s *job.State) ([]Place, error) {
 		p := Place{Machine: fmt.Sprintf("%s %d-core %dGB", m.Chip, m.GPUCores, m.Memory>>30), Runs: c.Runs, Type: c.Type, Fit: c.Fit, Memory: c.Memory.Total(),
 			Budget: c.Budget, Context: c.Setting.Context, KV: c.Setting.KV, MaxContext: c.MaxContext, Speed: c.Speed}
 		if !c.Runs {
-			p.Why = c.Reasons[0]
+			p.Why = c.Reasons[0].Says
 		}
 		list = append(list, p)
 	}

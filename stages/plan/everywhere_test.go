@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,6 +62,32 @@ func TestEverywhere(t *testing.T) {
 				t.Errorf("the choices differ from %s; look at them, then go test ./stages/plan -run TestEverywhere -update\n%s", golden, b.String())
 			}
 		})
+	}
+}
+
+// A type with fewer bits a weight is never larger, whatever the mixture gives to each tensor, and needs no more memory.
+func TestSizesFall(t *testing.T) {
+	falling := []string{"Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S", "IQ4_XS", "Q3_K_M", "Q3_K_S", "Q2_K"}
+	for name := range published {
+		s := &job.State{}
+		s.Model, s.For, s.Make = "testdata/shapes/"+name, "M3 Ultra 512GB", job.Recommended
+		if err := plan.Open(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		if err := plan.Advise(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		last, need, at := int64(1)<<62, int64(1)<<62, 0
+		for _, r := range s.Advice.Rows {
+			i := slices.Index(falling, r.Type)
+			if i < 0 {
+				continue
+			}
+			if i < at || r.Weights >= last || r.Memory.Total() >= need {
+				t.Errorf("%s: %s takes %d bytes and stands after %d", name, r.Type, r.Weights, last)
+			}
+			last, need, at = r.Weights, r.Memory.Total(), i
+		}
 	}
 }
 

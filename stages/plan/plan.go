@@ -126,15 +126,36 @@ func detect(ctx context.Context, s *job.State) error {
 
 // TooLargeError says that nothing fits the machine. The command ends with exit code 16.
 type TooLargeError struct {
-	Reasons []string
+	Reasons []recommend.Reason
 }
 
-// Error is the first reason.
-func (e *TooLargeError) Error() string { return e.Reasons[0] }
+// Error says what is missing.
+func (e *TooLargeError) Error() string { return said(e.Reasons, "type") }
 
 // Hint is what would help.
 func (e *TooLargeError) Hint() string {
-	return strings.Join(append(e.Reasons[1:], "`--quant TYPE` builds it all the same"), "; ")
+	return strings.Join(append(helps(e.Reasons), "`--quant TYPE` builds it all the same"), "; ")
+}
+
+// said is the reason for one value of a choice.
+func said(reasons []recommend.Reason, about string) string {
+	for _, r := range reasons {
+		if r.About == about {
+			return r.Says
+		}
+	}
+	return ""
+}
+
+// helps are what to do where nothing fits.
+func helps(reasons []recommend.Reason) []string {
+	var hs []string
+	for _, r := range reasons {
+		if r.About == "help" {
+			hs = append(hs, r.Says)
+		}
+	}
+	return hs
 }
 
 // fits stops a run whose recommended model the machine cannot hold; a type that the user named is built with a warning.
@@ -142,9 +163,11 @@ func fits(s *job.State, ev pipeline.Events) error {
 	if s.Advice == nil || s.Advice.Runs {
 		return nil
 	}
+	if len(s.Types) > 0 && !s.DryRun {
+		ev.Emit(pipeline.Warning{Stage: "plan", Says: said(s.Advice.Reasons, "type")})
+	}
 	if len(s.Types) > 0 || s.For != "" {
-		ev.Emit(pipeline.Warning{Stage: "plan", Says: s.Advice.Reasons[0]})
-		return nil
+		return nil // the line about the type says it
 	}
 	return &TooLargeError{s.Advice.Reasons}
 }
@@ -212,13 +235,8 @@ func lines(s *job.State) []pipeline.Line {
 	if s.CannotRun != "" {
 		add("runs", "not here: %s; the file is made all the same, and `quern runtime install` brings what smoke test, bench and quality need", s.CannotRun)
 	}
-	if a := s.Advice; a != nil && len(s.Files) > 0 {
-		f := s.Files[0]
-		why := a.Reasons[0]
-		if _, rest, ok := strings.Cut(why, ": "); ok { // the type stands before it already
-			why = rest
-		}
-		add("type", "%-8s %s, %.2f bits a weight; %s%s", f.Type, Size(f.Bytes), f.BitsPerWeight(), why, runnerUp(a))
+	if s.Advice != nil && len(s.Files) > 0 {
+		add("type", "%s", choiceText(s))
 	}
 	if p := s.Projector(); p != nil {
 		add("projector", "%s", towerText(p))
@@ -238,13 +256,20 @@ func lines(s *job.State) []pipeline.Line {
 	return ls
 }
 
-func runnerUp(a *recommend.Choice) string {
-	for _, r := range a.Rows {
-		if r.Type == a.RunnerUp && r.Reason != "" {
-			return "; " + r.Type + " " + r.Reason
+// choiceText is the chosen type with the reason for it and against its neighbours.
+func choiceText(s *job.State) string {
+	a, f := s.Advice, s.Files[0]
+	t := fmt.Sprintf("%-8s %s, %.2f bits a weight: %s", f.Type, Size(f.Bytes), f.BitsPerWeight(), said(a.Reasons, "type"))
+	if !a.Runs {
+		return t
+	}
+	larger, smaller := a.Neighbours()
+	for _, r := range []*recommend.Row{larger, smaller} {
+		if r != nil {
+			t += fmt.Sprintf("; not %s: %s", r.Type, r.Reason)
 		}
 	}
-	return ""
+	return t
 }
 
 func modelText(s *job.State) string {
@@ -261,7 +286,11 @@ func modelText(s *job.State) string {
 		}
 	} else if len(s.Parts) > 0 {
 		parts[0] += s.Parts[0].Architecture()
-		parts = append(parts, "GGUF")
+		form := "GGUF"
+		if sketched(s.Parts[0]) {
+			form = "planned from config.json alone"
+		}
+		parts = append(parts, count(elements(Base(s).Outputs))+" parameters", form)
 	}
 	if s.Pinned != nil {
 		parts = append(parts, "commit "+s.Pinned.Commit[:12])
@@ -271,12 +300,12 @@ func modelText(s *job.State) string {
 
 func machineText(s *job.State) string {
 	m := s.Machine
+	if s.For != "" {
+		return fmt.Sprintf("%s, %d GB, %d cores, %d GPU cores, %d GB/s (described, not this machine)", m.Chip, m.Memory>>30, m.Cores, m.GPUCores, m.Bandwidth)
+	}
 	t := fmt.Sprintf("%s, %d cores", strings.TrimSpace(orUnknown(m.Chip)), m.Cores)
 	if m.Available > 0 {
-		t += fmt.Sprintf(", %.0f GiB free", float64(m.Available)/(1<<30))
-	}
-	if s.For != "" {
-		return t + " (described, not this machine)"
+		t += fmt.Sprintf(", %s free", recommend.Size(m.Available))
 	}
 	if s.Runtime == nil {
 		return t

@@ -169,9 +169,12 @@ func rankPublished(ctx context.Context, s *job.State, names []string) error {
 	if s.Advice, err = recommend.Choose(s.Machine, s.Shape, cands, w); err != nil {
 		return err
 	}
-	s.Advice.Reasons = append(s.Advice.Reasons, fmt.Sprintf("%d published files were weighed from their headers", len(pubs)))
+	add := func(about, says string) {
+		s.Advice.Reasons = append(s.Advice.Reasons, recommend.Reason{About: about, Says: says})
+	}
+	add("files", fmt.Sprintf("%d published, weighed from their headers", len(pubs)))
 	if better := missing(s, byType); better != "" {
-		s.Advice.Reasons = append(s.Advice.Reasons, better)
+		add("better", better)
 	}
 	return take(s, byType[s.Advice.Type])
 }
@@ -219,7 +222,7 @@ func missing(s *job.State, byType map[string]publication) string {
 		}
 		need := s.Shape.Needs(int64(float64(s.Shape.Params)*bits/8), s.Advice.Setting).Total()
 		if float64(need) <= .85*float64(s.Advice.Budget) {
-			return fmt.Sprintf("%s is not published and would fit with less loss (KL divergence %.2g against %.2g): making it from the source weights is better", ft, loses, have)
+			return fmt.Sprintf("%s is not published and would fit with less loss (KL divergence %.2g, %s has %.2g): make it from the source weights", ft, loses, s.Advice.Type, have)
 		}
 	}
 	return ""

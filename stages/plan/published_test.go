@@ -3,6 +3,7 @@ package plan_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -63,7 +64,7 @@ func TestPublished(t *testing.T) {
 			if !bytes.Equal(got, want) {
 				t.Error("the file is not the published one")
 			}
-			if !strings.Contains(strings.Join(s.Advice.Reasons, "\n"), "Q8_0 is not published and would fit") {
+			if !strings.Contains(fmt.Sprint(s.Advice.Reasons), "Q8_0 is not published and would fit") {
 				t.Errorf("nothing is said of the source weights: %v", s.Advice.Reasons)
 			}
 		})

@@ -94,7 +94,10 @@ func NewReport(s *job.State) Report {
 
 func newAdvice(c *recommend.Choice) *Advice {
 	a := &Advice{Type: c.Type, Runs: c.Runs, Setting: c.Setting, Memory: c.Memory, Total: c.Memory.Total(), Budget: c.Budget,
-		BudgetWhy: c.BudgetWhy, MaxContext: c.MaxContext, Speed: c.Speed, Reasons: c.Reasons}
+		BudgetWhy: c.BudgetWhy, MaxContext: c.MaxContext, Speed: c.Speed}
+	for _, r := range c.Reasons {
+		a.Reasons = append(a.Reasons, r.String())
+	}
 	for _, r := range c.Rows {
 		a.Candidates = append(a.Candidates, Candidate{r.Type, r.Weights, r.BPW, r.Memory.Total(), r.Fit, r.Speed, r.KLD, r.Reason})
 	}

@@ -10,8 +10,14 @@ import (
 	"quern/convert/gguf"
 )
 
-// sketched are the classes whose tensors follow from config.json alone, with the architecture's name in GGUF.
-var sketched = map[string]string{
+// sketchName is the name of a header that was made from a configuration.
+const sketchName = "config.json"
+
+// sketched tells such a header.
+func sketched(f *gguf.File) bool { return f.Name == sketchName }
+
+// sketches are the classes whose tensors follow from config.json alone, with the architecture's name in GGUF.
+var sketches = map[string]string{
 	"LlamaForCausalLM": "llama", "MistralForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2", "Qwen3ForCausalLM": "qwen3", "Qwen3MoeForCausalLM": "qwen3moe",
 	"Gemma3ForCausalLM": "gemma3", "Gemma3ForConditionalGeneration": "gemma3", "GptOssForCausalLM": "gpt-oss", "DeepseekV3ForCausalLM": "deepseek2",
 }
@@ -44,7 +50,7 @@ func sketch(src fs.FS) (*gguf.File, error) {
 	if list, ok := top["architectures"].([]any); ok && len(list) > 0 {
 		class, _ = list[0].(string)
 	}
-	arch, ok := sketched[class]
+	arch, ok := sketches[class]
 	if !ok {
 		return nil, nil // the conversion says what it knows of the class, and that the weights are missing
 	}
@@ -66,7 +72,7 @@ func sketch(src fs.FS) (*gguf.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &gguf.File{Plan: p, Name: "config.json", Version: 3}, nil
+	return &gguf.File{Plan: p, Name: sketchName, Version: 3}, nil
 }
 
 // draft collects what the configuration says.
