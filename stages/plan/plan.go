@@ -290,7 +290,7 @@ func modelText(s *job.State) string {
 		if sketched(s.Parts[0]) {
 			form = "planned from config.json alone"
 		}
-		parts = append(parts, count(elements(Base(s).Outputs))+" parameters", form)
+		parts = append(parts, Count(elements(Base(s).Outputs))+" parameters", form)
 	}
 	if s.Pinned != nil {
 		parts = append(parts, "commit "+s.Pinned.Commit[:12])
