@@ -38,8 +38,8 @@ var _ = Register(Arch{
 		Set("leading_dense_block_count", Cfg("moe_layer_start_index")),
 		Set("expert_feed_forward_length", Opt("moe_intermediate_size")),
 		Set("expert_shared_count", Opt("moe_num_shared_experts")),
-		Set("expert_shared_feed_forward_length", Choose(All(Or(Opt("moe_num_shared_experts"), false), Has("intermediate_size"), Has("num_key_value_heads")),
-			FloorDiv(CfgOr("intermediate_size", 0), CfgOr("num_key_value_heads", 1)), nil)),
+		Set("expert_shared_feed_forward_length", Choose(All(Or(Opt("moe_num_shared_experts"), false), Not(Null(Opt("intermediate_size"))), Not(Null(Opt("num_key_value_heads")))),
+			FloorDiv(Cfg("intermediate_size"), Cfg("num_key_value_heads")), nil)),
 	),
 })
 

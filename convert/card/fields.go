@@ -14,7 +14,6 @@ type kind int
 
 const (
 	text    kind = iota // empty values of any type are left out
-	named               // a text that goes into the file's name: nothing but text will do
 	license             // a text or a list of texts
 	whole               // int32
 	real                // float32
@@ -55,15 +54,15 @@ var keys = []key{
 	{name: "general.sampling.mirostat", kind: whole, gen: []string{"mirostat"}},
 	{name: "general.sampling.mirostat_tau", kind: real, gen: []string{"mirostat_tau"}},
 	{name: "general.sampling.mirostat_eta", kind: real, gen: []string{"mirostat_eta"}},
-	{name: "general.name", kind: named, card: []string{"name", "model_name"}},
+	{name: "general.name", card: []string{"name", "model_name"}},
 	{name: "general.author", card: []string{"author", "model_author", "model_creator"}},
-	{name: "general.version", kind: named, card: []string{"version", "model_version"}},
+	{name: "general.version", card: []string{"version", "model_version"}},
 	{name: "general.organization", card: []string{"organization", "model_organization"}},
-	{name: "general.finetune", kind: named, card: []string{"finetune", "model_finetune"}},
-	{name: "general.basename", kind: named, card: []string{"basename", "model_basename", "model_type"}},
+	{name: "general.finetune", card: []string{"finetune", "model_finetune"}},
+	{name: "general.basename", card: []string{"basename", "model_basename", "model_type"}},
 	{name: "general.description", card: []string{"description", "model_description"}},
 	{name: "general.quantized_by"},
-	{name: "general.size_label", kind: named, card: []string{"size_label", "model_size_label"}},
+	{name: "general.size_label", card: []string{"size_label", "model_size_label"}},
 	{name: "general.license", kind: license, card: []string{"license"}, override: "-"},
 	{name: "general.license.name", card: []string{"license_name"}},
 	{name: "general.license.link", card: []string{"license_link"}},
@@ -101,12 +100,13 @@ func (k kind) typed(v any) (any, error) {
 			return joined(l)
 		}
 	}
-	// Everything empty or zero counts as absent, except in a name's part, where only a text can be stripped.
+	// Everything empty or zero counts as absent. The reference stumbles over such a part of a name only where it makes up the file's
+	// name too; the file itself is the same.
 	s, ok := v.(string)
 	switch {
 	case ok && s != "":
 		return s, nil
-	case ok, k != named && !config.Truth(v):
+	case ok, !config.Truth(v):
 		return nil, nil
 	}
 	return nil, errors.New(describe(v) + ", a text is needed")
