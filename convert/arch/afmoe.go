@@ -1,6 +1,8 @@
 package arch
 
 // Arcee's Trinity: Llama's keys and vocabulary, rows as they are stored, experts behind dense layers.
+//
+// Source: llama.cpp v0.5.0, conversion/afmoe.py: AfmoeModel.
 
 var _ = Register(Arch{
 	Base:    &llamaBase,

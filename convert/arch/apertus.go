@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: the four parameters of the activation are tensors in the checkpoint and lists in the metadata, one value a layer.
 // They stand right after general.architecture, in the order in which the last layer's came.
+//
+// Source: llama.cpp v0.5.0, conversion/llama.py: ApertusModel.
 
 import (
 	"fmt"

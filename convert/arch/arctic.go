@@ -1,6 +1,8 @@
 package arch
 
 // Snowflake Arctic: Llama with a mixture of experts beside each dense network.
+//
+// Source: llama.cpp v0.5.0, conversion/arctic.py: ArcticModel.
 
 import "quern/convert/vocab"
 

@@ -5,6 +5,8 @@ package arch
 // Peculiar: query, key and value are thirds of one tensor, W_pack. The reference does not convert it: it calls itself without
 // end on every other tensor. These have ordinary names. Baichuan 2, told by its vocabulary, divides each row of its head by the
 // row's length before use, which llama.cpp does not do at run time: it is done here.
+//
+// Source: llama.cpp v0.5.0, conversion/baichuan.py: BaichuanModel.
 
 import (
 	"math"

@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: query, key and value are one matrix, in 1 with the order of Hugging Face's rotary embedding; with norm_head the head's
 // columns are brought to length 1; Sarvam's expert biases lose their mean.
+//
+// Source: llama.cpp v0.5.0, conversion/bailingmoe.py: BailingMoeModel, BailingMoeV2Model, SarvamMoEModel.
 
 import (
 	"context"

@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: a name stands for different tensors in the two kinds of layers; the decay is exp(A_log), with its sign left to
 // llama.cpp; only the variants that llama.cpp computes are taken.
+//
+// Source: llama.cpp v0.5.0, conversion/bailingmoe3.py: BailingMoeV3Model.
 
 import (
 	"quern/convert/config"

@@ -6,6 +6,8 @@ package arch
 // Peculiar: pooler and pre-training heads are left out; a classifier is written with its labels, unless these are the two
 // dummies of transformers; RoBERTa's positions begin behind the padding token, and its position embedding is cut by that;
 // Jina 3 is an XLM-R with an adapter for each task.
+//
+// Source: llama.cpp v0.5.0, conversion/bert.py: BertModel, DistilBertModel, RobertaModel, XLMRobertaModel, JinaBertV2Model.
 
 import (
 	"maps"

@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: the matrices are trained to be -1, 0 and 1 times a scale, and stored as they were before rounding; the conversion
 // rounds them. The scale is the mean of the absolute values, in torch's order of summation.
+//
+// Source: llama.cpp v0.5.0, conversion/bitnet.py: BitnetModel.
 
 import (
 	"context"

@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: query, key and value are one tensor, grouped by head; names with and without "transformer."; without seq_length
 // the context is as long as the model is wide.
+//
+// Source: llama.cpp v0.5.0, conversion/bloom.py: BloomModel.
 
 import "quern/convert/vocab"
 

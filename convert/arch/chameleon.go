@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: query and key norms are stored once for each head; the first head's is taken, brought into the order of the rows
 // and written for every head. The tokenizer of images is left out.
+//
+// Source: llama.cpp v0.5.0, conversion/chameleon.py: ChameleonModel.
 
 import (
 	"fmt"

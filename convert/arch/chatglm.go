@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: nothing but the file type comes from the general keys; the context is seq_length, else the model's width, and the rope
 // base 10000 times rope_ratio, whatever other keys say; ChatGLM 3's vocabulary is told by the checkpoint's name.
+//
+// Source: llama.cpp v0.5.0, conversion/chatglm.py: ChatGLMModel.
 
 import (
 	"strings"

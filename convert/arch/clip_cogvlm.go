@@ -1,6 +1,8 @@
 package arch
 
 // The vision part of CogVLM, whose names are in the tables.
+//
+// Source: llama.cpp v0.5.0, conversion/cogvlm.py: CogVLMVisionModel.
 
 var _ = Register(Arch{
 	Base:  visionTower,

@@ -1,5 +1,8 @@
 package arch
 
+// What conformer audio towers share (Gemma 3n, LFM2-Audio): batch norms are folded into a factor and a summand, convolutions over
+// one channel lose that dimension. Source: conversion/gemma.py, ConformerAudioModel.
+
 import (
 	"fmt"
 
@@ -8,9 +11,6 @@ import (
 	"quern/convert/safetensors"
 	"quern/convert/view"
 )
-
-// What conformer audio towers share (Gemma 3n, LFM2-Audio): batch norms are folded into a factor and a summand, convolutions over
-// one channel lose that dimension. Source: conversion/gemma.py, ConformerAudioModel.
 
 // conformerSound are the names of the audio parts.
 const conformerSound = "*{audio|codebook|conformer|depth_embedding|depthformer|depth_linear}*"

@@ -1,13 +1,16 @@
 package arch
 
+// DeepSeek-OCR has two towers in a row, SAM and CLIP (OCR 2: a Qwen2 encoder), described by models' names under "width".
+// DeepSeek V4's vision keys stand in the root of the configuration.
+//
+// Source: llama.cpp v0.5.0, conversion/deepseek.py: DeepseekOCRVisionModel, UnlimitedOCRVisionModel, DeepseekOCR2VisionModel,
+// DeepseekV4FlashVisionModel.
+
 import (
 	"quern/convert/config"
 	"quern/convert/fault"
 	"quern/convert/gguf"
 )
-
-// DeepSeek-OCR has two towers in a row, SAM and CLIP (OCR 2: a Qwen2 encoder), described by models' names under "width".
-// DeepSeek V4's vision keys stand in the root of the configuration.
 
 var deepseekOCRVision = Register(Arch{
 	Base:   visionTower,

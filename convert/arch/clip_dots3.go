@@ -1,14 +1,16 @@
 package arch
 
+// dots3.note sees and hears. Its vision tower is a pyramid: blocks have more and more experts, or none; "hidden_size" is the width
+// behind the adapter, embed_dim the tower's. The audio tower's sizes stand in its whisper_config. Much is fixed in llama.cpp's
+// graph, so other values are refused.
+//
+// Source: llama.cpp v0.5.0, conversion/dots3.py: Dots3NoteMmprojModel.
+
 import (
 	"quern/convert/config"
 	"quern/convert/fault"
 	"quern/convert/gguf"
 )
-
-// dots3.note sees and hears. Its vision tower is a pyramid: blocks have more and more experts, or none; "hidden_size" is the width
-// behind the adapter, embed_dim the tower's. The audio tower's sizes stand in its whisper_config. Much is fixed in llama.cpp's
-// graph, so other values are refused.
 
 var _ = Register(Arch{
 	Base: bothTowers,

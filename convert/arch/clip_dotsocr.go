@@ -1,6 +1,8 @@
 package arch
 
 // dots.ocr: its feed-forward names would be others' in the tables, so they are spelled as Qwen2.5-VL's.
+//
+// Source: llama.cpp v0.5.0, conversion/dotsocr.py: DotsOCRVisionModel.
 
 var _ = Register(Arch{
 	Base:   visionTower,

@@ -1,8 +1,10 @@
 package arch
 
-import "math"
-
 // PaddleOCR-VL's tower, a SigLIP for pictures of any size: image_size is the root of the most pixels.
+//
+// Source: llama.cpp v0.5.0, conversion/ernie.py: PaddleOCRVisionModel.
+
+import "math"
 
 var _ = Register(Arch{
 	Base: visionTower,

@@ -1,6 +1,8 @@
 package arch
 
 // EXAONE 4.5: a tower like Qwen2.5-VL's with grouped heads, whose query, key and value stay in one tensor.
+//
+// Source: llama.cpp v0.5.0, conversion/exaone.py: Exaone4_5VisionModel.
 
 var _ = Register(Arch{
 	Base:    qwen2vlVision,

@@ -1,9 +1,11 @@
 package arch
 
-import "quern/convert/gguf"
-
 // Gemma 3: a SigLIP tower, whose embeddings stay F32, and one projection, which llama.cpp wants in F16 whatever the file's type
 // is. The checkpoint has the projector's norm without its 1.
+//
+// Source: llama.cpp v0.5.0, conversion/gemma.py: Gemma3VisionModel.
+
+import "quern/convert/gguf"
 
 var _ = Register(Arch{
 	Base: visionTower,

@@ -1,14 +1,16 @@
 package arch
 
+// Gemma 3n: a MobileNet for pictures, whose blocks are numbered twice and keep timm's names, and a conformer for sound. Numbers that
+// a MobileNet does not have are made up, as the reference does; it takes no mean and deviation of pictures.
+//
+// Source: llama.cpp v0.5.0, conversion/gemma.py: Gemma3nVisionAudioModel.
+
 import (
 	"strings"
 
 	"quern/convert/fault"
 	"quern/convert/gguf"
 )
-
-// Gemma 3n: a MobileNet for pictures, whose blocks are numbered twice and keep timm's names, and a conformer for sound. Numbers that
-// a MobileNet does not have are made up, as the reference does; it takes no mean and deviation of pictures.
 
 var _ = Register(Arch{
 	Base: bothTowers,

@@ -1,5 +1,11 @@
 package arch
 
+// Gemma 4: a tower for pictures and, in the small ones, a conformer for sound. Weights of its linear layers stand under "linear.",
+// beside the limits of quantization-aware training. The unified one has no towers at all, only embeddings of patches, whose
+// columns are turned from pixel by pixel to colour by colour.
+//
+// Source: llama.cpp v0.5.0, conversion/gemma.py: Gemma4VisionAudioModel, Gemma4UnifiedVisionAudioModel.
+
 import (
 	"fmt"
 	"math"
@@ -7,10 +13,6 @@ import (
 	"quern/convert/gguf"
 	"quern/convert/view"
 )
-
-// Gemma 4: a tower for pictures and, in the small ones, a conformer for sound. Weights of its linear layers stand under "linear.",
-// beside the limits of quantization-aware training. The unified one has no towers at all, only embeddings of patches, whose
-// columns are turned from pixel by pixel to colour by colour.
 
 const gemma4Sound = "*audio_tower*|*embed_audio*"
 

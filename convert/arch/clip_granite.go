@@ -1,5 +1,10 @@
 package arch
 
+// Granite 4 Vision: a SigLIP and several query-former projectors, each of which reads one layer of the tower and writes one of the
+// text model: "layerwise" ones by pairs, "spatial" ones all from one layer. GGUF numbers them by the layer that they write.
+//
+// Source: llama.cpp v0.5.0, conversion/granite.py: Granite4VisionMmprojModel.
+
 import (
 	"fmt"
 	"strconv"
@@ -8,9 +13,6 @@ import (
 	"quern/convert/config"
 	"quern/convert/fault"
 )
-
-// Granite 4 Vision: a SigLIP and several query-former projectors, each of which reads one layer of the tower and writes one of the
-// text model: "layerwise" ones by pairs, "spatial" ones all from one layer. GGUF numbers them by the layer that they write.
 
 var _ = Register(Arch{
 	Base: visionTower,

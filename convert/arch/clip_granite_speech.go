@@ -1,14 +1,16 @@
 package arch
 
+// Granite Speech: a conformer of its own names, whose keys and values are fused, and a query-former over windows of frames. Plus
+// gives the projector some more layers of the encoder.
+//
+// Source: llama.cpp v0.5.0, conversion/granite.py: GraniteSpeechMmprojModel, GraniteSpeechPlusMmprojModel.
+
 import (
 	"fmt"
 
 	"quern/convert/gguf"
 	"quern/convert/view"
 )
-
-// Granite Speech: a conformer of its own names, whose keys and values are fused, and a query-former over windows of frames. Plus
-// gives the projector some more layers of the encoder.
 
 var graniteSpeech = Register(Arch{
 	Base:  audioTower,

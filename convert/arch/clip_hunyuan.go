@@ -1,9 +1,11 @@
 package arch
 
-import "quern/convert/gguf"
-
 // Hunyuan-VL and HunyuanOCR: the first position is that of a token that is never used, and the projector begins with convolutions,
 // which llama.cpp wants in F16 or F32.
+//
+// Source: llama.cpp v0.5.0, conversion/hunyuan.py: HunyuanVLVisionModel.
+
+import "quern/convert/gguf"
 
 const hunyuanConvs = "mm.{0|2}.weight|*mm.{0|2}.*.weight"
 

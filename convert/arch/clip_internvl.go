@@ -1,8 +1,10 @@
 package arch
 
-import "quern/convert/gguf"
-
 // InternVL 2.5 and 3, and Intern-S1, whose projector has other names. Scales of residuals and positions come without .weight.
+//
+// Source: llama.cpp v0.5.0, conversion/internvl.py: InternVisionModel.
+
+import "quern/convert/gguf"
 
 var _ = Register(Arch{
 	Base: visionTower,

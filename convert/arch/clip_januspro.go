@@ -1,5 +1,9 @@
 package arch
 
+// Janus-Pro's understanding tower and its aligner, whose layers are numbered on from fc1. The generator of pictures is left out.
+//
+// Source: llama.cpp v0.5.0, conversion/januspro.py: JanusProVisionModel.
+
 import (
 	"fmt"
 	"math"
@@ -8,8 +12,6 @@ import (
 
 	"quern/convert/fault"
 )
-
-// Janus-Pro's understanding tower and its aligner, whose layers are numbered on from fc1. The generator of pictures is left out.
 
 var _ = Register(Arch{
 	Base: visionTower,

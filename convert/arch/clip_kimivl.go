@@ -1,9 +1,11 @@
 package arch
 
-import "quern/convert/view"
-
 // MoonViT: Kimi-VL, Kimi K2.5 and GLM-5V. Queries, keys and values are fused: Kimi-VL's are split, K2.5's stay fused with their
 // rotary pairs in halves, by a fixed number of heads where the configuration has only vt_num_attention_heads.
+//
+// Source: llama.cpp v0.5.0, conversion/kimivl.py: KimiVLModel, KimiK25Model, Glm5vModel.
+
+import "quern/convert/view"
 
 var _ = Register(Arch{
 	Base:   visionTower,

@@ -1,6 +1,8 @@
 package arch
 
 // LFM2-VL: patches of 16 x 16 pixels are stored as rows, and the layers behind the one whose features are taken are not counted.
+//
+// Source: llama.cpp v0.5.0, conversion/lfm2.py: LFM2VLModel.
 
 var _ = Register(Arch{
 	Base:   visionTower,

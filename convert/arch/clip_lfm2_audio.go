@@ -1,6 +1,8 @@
 package arch
 
 // LFM2-Audio: a conformer whose feed-forward width is not stated; the parts that write sound are left out.
+//
+// Source: llama.cpp v0.5.0, conversion/lfm2.py: LFM2AudioModel.
 
 var _ = Register(Arch{
 	Base:  audioTower,

@@ -1,6 +1,8 @@
 package arch
 
 // Llama 4: the projection is called linear_1 and is the only one.
+//
+// Source: llama.cpp v0.5.0, conversion/llama4.py: Llama4VisionModel.
 
 var _ = Register(Arch{
 	Base: visionTower,

@@ -1,5 +1,11 @@
 package arch
 
+// Pixtral towers: Pixtral 12B (as Llava), Mistral Small 3.1 and LightOnOCR. Other Llava checkpoints have CLIP towers, which the
+// reference's converter does not know. Rotary rows are in Hugging Face's order. Pixtral ends each row of a picture with
+// [IMG_BREAK], whose embedding goes into the file where the text model's tensors are not under "language_model.".
+//
+// Source: llama.cpp v0.5.0, conversion/llava.py: LlavaVisionModel; conversion/lighton_ocr.py: LightOnOCRVisionModel.
+
 import (
 	"strconv"
 
@@ -7,10 +13,6 @@ import (
 	"quern/convert/fault"
 	"quern/convert/view"
 )
-
-// Pixtral towers: Pixtral 12B (as Llava), Mistral Small 3.1 and LightOnOCR. Other Llava checkpoints have CLIP towers, which the
-// reference's converter does not know. Rotary rows are in Hugging Face's order. Pixtral ends each row of a picture with
-// [IMG_BREAK], whose embedding goes into the file where the text model's tensors are not under "language_model.".
 
 var pixtral = Register(Arch{
 	Base: visionTower,

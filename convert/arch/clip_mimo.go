@@ -1,5 +1,10 @@
 package arch
 
+// MiMo-V2.5: a tower with windows in rows or columns by layer and fewer key-value heads, and an audio tokenizer in a folder of its own,
+// whose tensors come first and whose codebooks become one stack, filled up with zeros to the largest.
+//
+// Source: llama.cpp v0.5.0, conversion/mimo.py: MiMoV2VisionAudioModel.
+
 import (
 	"fmt"
 	"path"
@@ -11,9 +16,6 @@ import (
 	"quern/convert/safetensors"
 	"quern/convert/view"
 )
-
-// MiMo-V2.5: a tower with windows in rows or columns by layer and fewer key-value heads, and an audio tokenizer in a folder of its own,
-// whose tensors come first and whose codebooks become one stack, filled up with zeros to the largest.
 
 const mimoFolder = "audio_tokenizer"
 

@@ -2,6 +2,8 @@ package arch
 
 // MiniCPM-V 4.6: a SigLIP with a merger inside the tower, behind a layer that the configuration names; without it where pictures
 // are shrunk by 4 only. What the file calls the size of a picture is that of a slice.
+//
+// Source: llama.cpp v0.5.0, conversion/minicpm.py: MiniCPMV4_6VisionModel.
 
 var miniScale = OfProcessor(CfgOr("downsample_mode", "16x"))
 

@@ -1,14 +1,16 @@
 package arch
 
+// MiniMax M3: positions in time, height and width turn parts of a head, whose pairs stand half a head apart in the checkpoint and
+// half a part apart in the file. The convolution over patches has a picture for each frame.
+//
+// Source: llama.cpp v0.5.0, conversion/minimax.py: MiniMaxM3VisionModel.
+
 import (
 	"fmt"
 
 	"quern/convert/fault"
 	"quern/convert/view"
 )
-
-// MiniMax M3: positions in time, height and width turn parts of a head, whose pairs stand half a head apart in the checkpoint and
-// half a part apart in the file. The convolution over patches has a picture for each frame.
 
 var _ = Register(Arch{
 	Base:  visionTower,

@@ -1,12 +1,14 @@
 package arch
 
+// Muse Glimmer: the frames of a patch are added up to one convolution, rotary rows stand in halves, and the size of a picture is
+// that of the learned positions.
+//
+// Source: llama.cpp v0.5.0, conversion/muse_glimmer.py: MuseGlimmerVisionModel.
+
 import (
 	"quern/convert/safetensors"
 	"quern/convert/view"
 )
-
-// Muse Glimmer: the frames of a patch are added up to one convolution, rotary rows stand in halves, and the size of a picture is
-// that of the learned positions.
 
 var _ = Register(Arch{
 	Base: visionTower,

@@ -1,5 +1,10 @@
 package arch
 
+// Nemotron Nano V2 VL: a RADIO tower, whose configuration lacks all sizes, and a Parakeet conformer for sound where there is a
+// sound_config. Positions are shrunk to the fixed size of pictures while the file is made.
+//
+// Source: llama.cpp v0.5.0, conversion/nemotron.py: NemotronNanoV2VLModel.
+
 import (
 	"context"
 	"encoding/binary"
@@ -12,9 +17,6 @@ import (
 	"quern/convert/safetensors"
 	"quern/convert/view"
 )
-
-// Nemotron Nano V2 VL: a RADIO tower, whose configuration lacks all sizes, and a Parakeet conformer for sound where there is a
-// sound_config. Positions are shrunk to the fixed size of pictures while the file is made.
 
 // radioSizes are those of RADIO v2.5-h. Source: conversion/nemotron.py, NemotronNanoV2VLModel.
 var radioSizes = config.Object{"hidden_size": int64(1280), "intermediate_size": int64(5120), "num_hidden_layers": int64(32), "num_attention_heads": int64(16)}

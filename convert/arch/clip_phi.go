@@ -1,5 +1,10 @@
 package arch
 
+// Phi-4 with pictures: a SigLIP 2 whose last layer, norm and head are left out, as the projector reads the layer before; sizes
+// come from the processor's configuration and the positions' table.
+//
+// Source: llama.cpp v0.5.0, conversion/phi.py: Phi4VisionMmprojModel.
+
 import (
 	"fmt"
 	"math"
@@ -8,9 +13,6 @@ import (
 	"quern/convert/fault"
 	"quern/convert/view"
 )
-
-// Phi-4 with pictures: a SigLIP 2 whose last layer, norm and head are left out, as the projector reads the layer before; sizes
-// come from the processor's configuration and the positions' table.
 
 var _ = Register(Arch{
 	Base: visionTower,

@@ -1,5 +1,8 @@
 package arch
 
+// Pixtral towers in Mistral's own layout: "vision_encoder" of params.json. Rotary rows are in llama.cpp's order already, the adapter
+// has names of its own, and how pictures are normed is written nowhere: it is mistral-common's.
+
 import (
 	"io/fs"
 	"strconv"
@@ -7,9 +10,6 @@ import (
 	"quern/convert/config"
 	"quern/convert/fault"
 )
-
-// Pixtral towers in Mistral's own layout: "vision_encoder" of params.json. Rotary rows are in llama.cpp's order already, the adapter
-// has names of its own, and how pictures are normed is written nowhere: it is mistral-common's.
 
 // MistralVision is the entry of the vision part of a checkpoint in Mistral's own layout.
 var MistralVision = Register(Arch{

@@ -1,5 +1,10 @@
 package arch
 
+// Pocket TTS: the encoder of a voice to imitate, the network that flows from noise to a frame's latent, and the decoder that makes
+// sound of it. The checkpoint has no config.json. Convolutions are told by their place in a list that the model is built from.
+//
+// Source: llama.cpp v0.5.0, conversion/pockettts.py: PocketTTSMmprojModel.
+
 import (
 	"fmt"
 	"strconv"
@@ -7,9 +12,6 @@ import (
 
 	"quern/convert/gguf"
 )
-
-// Pocket TTS: the encoder of a voice to imitate, the network that flows from noise to a frame's latent, and the decoder that makes
-// sound of it. The checkpoint has no config.json. Convolutions are told by their place in a list that the model is built from.
 
 var _ = Register(Arch{
 	Base:   audioTower,

@@ -1,5 +1,11 @@
 package arch
 
+// Qwen3-TTS: the speaker's encoder, the predictor of further codes, and the decoder that makes sound of codes, whose weights stand in a
+// file of their own and come first. Codebooks are sums over counts in the checkpoint and means in the file; activations are stored as
+// logarithms. Sizes of the encoder are fixed.
+//
+// Source: llama.cpp v0.5.0, conversion/qwen3tts.py: Qwen3TTSSpeakerEncoderModel.
+
 import (
 	"fmt"
 	"path"
@@ -10,10 +16,6 @@ import (
 	"quern/convert/gguf"
 	"quern/convert/view"
 )
-
-// Qwen3-TTS: the speaker's encoder, the predictor of further codes, and the decoder that makes sound of codes, whose weights stand in a
-// file of their own and come first. Codebooks are sums over counts in the checkpoint and means in the file; activations are stored as
-// logarithms. Sizes of the encoder are fixed.
 
 const (
 	ttsFolder    = "speech_tokenizer"

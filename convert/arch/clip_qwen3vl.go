@@ -1,5 +1,12 @@
 package arch
 
+// Qwen3-VL, the towers of Qwen 3.5 and Qwen4-Exp, which are the same, GLM-4V, and Qwen3-Omni with its audio tower, which Qwen3-ASR
+// has alone. Some layers of the tower feed the text model's first layers (deepstack); their mergers are numbered by themselves
+// in the checkpoint and by the tower's layer in the file.
+//
+// Source: llama.cpp v0.5.0, conversion/qwen3vl.py: Qwen3VLVisionModel, Glm4VVisionModel, Qwen3OmniMmprojModel, Qwen3ASRMmprojModel;
+// conversion/qwen4exp.py: Qwen4ExpVisionModel.
+
 import (
 	"fmt"
 	"math"
@@ -8,10 +15,6 @@ import (
 
 	"quern/convert/fault"
 )
-
-// Qwen3-VL, the towers of Qwen 3.5 and Qwen4-Exp, which are the same, GLM-4V, and Qwen3-Omni with its audio tower, which Qwen3-ASR
-// has alone. Some layers of the tower feed the text model's first layers (deepstack); their mergers are numbered by themselves
-// in the checkpoint and by the tower's layer in the file.
 
 var deepstackIndexes = CfgOr("deepstack_visual_indexes", []any{})
 

@@ -1,13 +1,16 @@
 package arch
 
+// Qwen2-VL and Qwen2.5-VL, and the towers made like theirs: patches of two frames, and window attention but in every n-th layer.
+//
+// Source: llama.cpp v0.5.0, conversion/qwenvl.py: Qwen2VLVisionModel, Qwen25OmniModel; conversion/sarashina2.py:
+// Sarashina2VLVisionModel.
+
 import (
 	"fmt"
 
 	"quern/convert/fault"
 	"quern/convert/gguf"
 )
-
-// Qwen2-VL and Qwen2.5-VL, and the towers made like theirs: patches of two frames, and window attention but in every n-th layer.
 
 var qwen2vlVision = Register(Arch{
 	Base: visionTower,

@@ -1,8 +1,10 @@
 package arch
 
-import "quern/convert/gguf"
-
 // SmolVLM and Idefics 3. SmolVLM 2 leaves sizes out of its configuration that are transformers' own.
+//
+// Source: llama.cpp v0.5.0, conversion/smolvlm.py: SmolVLMModel.
+
+import "quern/convert/gguf"
 
 var _ = Register(Arch{
 	Base: visionTower,

@@ -1,12 +1,14 @@
 package arch
 
+// Step3-VL, whose projector is two strided convolutions and a matrix. llama.cpp knows the one published size.
+//
+// Source: llama.cpp v0.5.0, conversion/step3.py: Step3VLVisionModel.
+
 import (
 	"math"
 
 	"quern/convert/gguf"
 )
-
-// Step3-VL, whose projector is two strided convolutions and a matrix. llama.cpp knows the one published size.
 
 var stepMean, stepStd = []any{0.48145466, 0.4578275, 0.40821073}, []any{0.26862954, 0.26130258, 0.27577711} // CLIP's
 

@@ -1,12 +1,15 @@
 package arch
 
+// Whisper encoders: Qwen2-Audio, Ultravox, Voxtral, Audio Flamingo 3, MERaLiON 2 and GLM-ASR. Biases of the two convolutions get a
+// dimension to be spread over time; the projector's names are set apart from those of a vision tower's.
+//
+// Source: llama.cpp v0.5.0, conversion/ultravox.py: WhisperEncoderModel, UltravoxWhisperEncoderModel, VoxtralWhisperEncoderModel,
+// AudioFlamingo3WhisperEncoderModel, MERaLiONWhisperEncoderModel, GlmASRWhisperEncoderModel.
+
 import (
 	"quern/convert/gguf"
 	"quern/convert/view"
 )
-
-// Whisper encoders: Qwen2-Audio, Ultravox, Voxtral, Audio Flamingo 3, MERaLiON 2 and GLM-ASR. Biases of the two convolutions get a
-// dimension to be spread over time; the projector's names are set apart from those of a vision tower's.
 
 var (
 	whisperBiases = Rules{On("*conv{1|2}.bias*", Unsqueeze(-1))}

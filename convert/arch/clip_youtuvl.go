@@ -2,6 +2,8 @@ package arch
 
 // Youtu-VL: a SigLIP 2 with window attention but in the layers that the configuration lists. What has no name in llama.cpp is left
 // out.
+//
+// Source: llama.cpp v0.5.0, conversion/youtuvl.py: YoutuVLVisionModel.
 
 var _ = Register(Arch{
 	Base:   visionTower,

@@ -3,6 +3,8 @@ package arch
 // CodeShell: GPT-2's names with rotary positions and grouped key-value heads.
 //
 // Peculiar: its position scaling is written although it scales by 1.
+//
+// Source: llama.cpp v0.5.0, conversion/codeshell.py: CodeShellModel.
 
 import "quern/convert/vocab"
 

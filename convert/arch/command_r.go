@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: logits are scaled; the first was trained on more context than max_position_embeddings says; biases of the others are
 // all zero, and llama.cpp has no place for them; the one with experts carries prediction layers, which are always kept.
+//
+// Source: llama.cpp v0.5.0, conversion/command_r.py: CommandR2Model, Cohere2Model, Cohere2MoeModel.
 
 import "quern/convert/vocab"
 

@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: a layer's experts are one matrix, that of w2 the other way round in each expert; everything with two dimensions, the
 // router too, has the file's type.
+//
+// Source: llama.cpp v0.5.0, conversion/dbrx.py: DbrxModel.
 
 import "quern/convert/vocab"
 

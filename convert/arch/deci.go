@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: every layer has its own number of key-value heads and its own width, or lacks attention or the whole layer; Llama's
 // rotary order goes by that number; block_configs state widths as a multiple of two thirds of the model's.
+//
+// Source: llama.cpp v0.5.0, conversion/deci.py: DeciModel.
 
 import (
 	"fmt"

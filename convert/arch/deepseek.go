@@ -6,6 +6,8 @@ package arch
 // (llama.cpp absorbs it); written as one key-value head, in metadata only; lm_head of a tied model is dropped; prediction layers
 // are dropped but for 3.2. DeepSeek-OCR has ordinary attention and is told by the class of the whole checkpoint. DeepSeek 4 has
 // a file of its own.
+//
+// Source: llama.cpp v0.5.0, conversion/deepseek.py: DeepseekModel, DeepseekV2Model, DeepseekV32Model.
 
 import "quern/convert/vocab"
 

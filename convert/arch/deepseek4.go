@@ -5,6 +5,8 @@ package arch
 // Peculiar: names of DeepSeek's own code; FP8 weights become Q8_0, others keep the precision that they have; experts are MXFP4 and
 // repacked; the first layers choose experts by token from a table of integers; all of these tables, then all experts, come before
 // the other tensors; prediction layers and drafts stand under "mtp.". The reference has a chat template of its own.
+//
+// Source: llama.cpp v0.5.0, conversion/deepseek.py: DeepseekV4DSparkModel, DeepseekV4Model.
 
 import (
 	"fmt"

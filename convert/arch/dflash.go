@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: the vocabulary is the target's, read as the target's class reads it; most settings stand in dflash_config, or else
 // beside it; layers of the target are counted from 1; the rows of checkpoints whose rotary embedding alternates are put in halves.
+//
+// Source: llama.cpp v0.5.0, conversion/qwen.py: DFlashModel.
 
 import (
 	"fmt"

@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: the score function goes by the name of the way experts are chosen, noaux_tc, at which the reference gives up; it is
 // the sigmoid.
+//
+// Source: llama.cpp v0.5.0, conversion/dots1.py: Dots1Model.
 
 var _ = Register(Arch{
 	Base:   qwen2moe,

@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: the latents' factors are folded into the norms before them; a prediction layer, told by its embedding, has the geometry of
 // layers with a window. Everything that llama.cpp's graph takes for granted is checked.
+//
+// Source: llama.cpp v0.5.0, conversion/dots3.py: Dots3NoteModel.
 
 import (
 	"math"

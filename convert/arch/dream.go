@@ -1,6 +1,8 @@
 package arch
 
 // Dream: Qwen 2.5 as a language model by diffusion. Attention looks both ways, and there is a token that masks.
+//
+// Source: llama.cpp v0.5.0, conversion/dream.py: DreamModel.
 
 import "quern/convert/vocab"
 

@@ -5,6 +5,8 @@ package arch
 //
 // Peculiar: settings stand outside of dflash_config, and in exports like EAGLE-3's under other names; a draft may know a part of
 // the target's tokens only, with a table of differences as EAGLE-3 has it; a head over all of them is the target's.
+//
+// Source: llama.cpp v0.5.0, conversion/qwen.py: DSparkModel.
 
 import (
 	"fmt"

@@ -5,6 +5,8 @@ package arch
 // Peculiar: Nomic is what its configuration makes it, dense or of experts, WordPiece or XLM-R, and was trained for shorter texts
 // than it states; NeoBERT states a feed-forward width of which two thirds are there; ModernBERT's activation is written, since
 // its descendants have another.
+//
+// Source: llama.cpp v0.5.0, conversion/bert.py: NomicBertModel, NeoBert, EuroBertModel, ModernBertModel.
 
 import (
 	"fmt"

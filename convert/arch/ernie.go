@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: query, key and value are one matrix in older files, gate and up too; the width of the shared experts is
 // intermediate_size divided by the number of key-value heads, as the reference has it; prediction layers are left out.
+//
+// Source: llama.cpp v0.5.0, conversion/ernie.py: Ernie4_5Model, Ernie4_5MoeModel, PaddleOCRModel.
 
 import "quern/convert/vocab"
 

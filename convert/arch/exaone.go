@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: windows are stated by layer, by a text such as "LLLG" or by a number; the prediction layers stand under "mtp.",
 // where one set of tensors may serve all of them.
+//
+// Source: llama.cpp v0.5.0, conversion/exaone.py: ExaoneModel, Exaone4Model, ExaoneMoEModel, Exaone4_5_TextModel.
 
 import (
 	"quern/convert/fault"

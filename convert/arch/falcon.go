@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: query, key and value are one tensor, grouped by key-value head; the configuration may count query heads as
 // key-value heads where there is but one; the context is 2048, which no configuration states.
+//
+// Source: llama.cpp v0.5.0, conversion/falcon.py: FalconModel.
 
 import "quern/convert/vocab"
 

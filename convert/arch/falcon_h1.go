@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: the multipliers of its parametrization go into the weights: one for each projection, five for the row ranges of
 // Mamba's; its query and key rows stay.
+//
+// Source: llama.cpp v0.5.0, conversion/falcon_h1.py: FalconH1Model.
 
 import "quern/convert/vocab"
 

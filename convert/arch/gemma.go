@@ -5,6 +5,8 @@ package arch
 // Peculiar: norms are stored as their difference from 1; lm_head is the embedding and is left out; Gemma 3's embedding is cut
 // to the tokens that the tokenizer has; EmbeddingGemma's window is that of the file, which transformers halves, and its dense
 // modules are written when asked for.
+//
+// Source: llama.cpp v0.5.0, conversion/gemma.py: GemmaModel, Gemma2Model, Gemma3Model, EmbeddingGemma.
 
 import (
 	"encoding/json"

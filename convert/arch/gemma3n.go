@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: norms are stored as they are; both embeddings are padded to the vocabulary, which counts images and sounds; AltUp's
 // projections are stacked; the sparsity of an activation is written as the quantile of the normal distribution, -inf for 0.
+//
+// Source: llama.cpp v0.5.0, conversion/gemma.py: Gemma3NModel.
 
 import (
 	"fmt"

@@ -5,6 +5,8 @@ package arch
 // Peculiar: layers that see everything have heads of another size and number than those with a window, and rotate a part of
 // each head only: generated factors of 1e30 switch the rest off; experts are stacked already, gate and up in one tensor; the
 // router's scales keep names that no table has; norms are stored as they are.
+//
+// Source: llama.cpp v0.5.0, conversion/gemma.py: Gemma4Model, Gemma4UnifiedModel, Gemma4AssistantModel.
 
 import (
 	"fmt"

@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: every layer sees everything, and takes keys for values; norms have Gemma's names, one of which is another role for
 // DFlash; without rope_parameters the positions are Gemma 4's; much of what Gemma 4 may be is refused.
+//
+// Source: llama.cpp v0.5.0, conversion/gemma.py: Gemma4DSparkModel.
 
 import (
 	"math"

@@ -5,6 +5,9 @@ package arch
 // Peculiar: with multimodal rope GLM 4 moves the rotary rows of each head from pairs to halves (llama.cpp's multimodal rope knows
 // halves only); GLM 4.7 Flash and 5 have DeepSeek's attention over a latent; prediction layers are kept. ChatGLM and
 // the first GLM-4 have a file of their own.
+//
+// Source: llama.cpp v0.5.0, conversion/glm.py: Glm4Model, GlmOCRModel, Glm4MoeModel, SolarOpenModel, Glm4MoeLiteModel,
+// GlmMoeDsaModel.
 
 import (
 	"fmt"

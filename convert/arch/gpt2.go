@@ -3,6 +3,8 @@ package arch
 // GPT-2 and ruGPT3XL, which has GPT-2's architecture under Llama-like names.
 //
 // Peculiar: GPT-2 keeps its matrices transposed (Conv1D); ruGPT3XL keeps query, key and value apart.
+//
+// Source: llama.cpp v0.5.0, conversion/gpt2.py: GPT2Model, RuGPT3XLModel.
 
 import "quern/convert/vocab"
 

@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: experts are stacked, gate and up with their rows in turn; in MXFP4 they move to llama.cpp's blocks without loss and come
 // before all other tensors; otherwise each expert is stored transposed.
+//
+// Source: llama.cpp v0.5.0, conversion/gpt_oss.py: GptOssModel.
 
 import (
 	"fmt"

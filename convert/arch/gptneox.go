@@ -3,6 +3,8 @@ package arch
 // GPT-NeoX, Pythia and their relatives.
 //
 // Peculiar: query, key and value are one tensor, grouped by head; general.file_type is not written.
+//
+// Source: llama.cpp v0.5.0, conversion/gptneox.py: GPTNeoXModel.
 
 import "quern/convert/vocab"
 

@@ -5,6 +5,8 @@ package arch
 //
 // Peculiar: four multipliers become scales, and one of 0 counts as none; head_dim is not looked at; experts and the network that
 // they share keep gate and up in one matrix; the text model of a vision checkpoint takes image features in some layers.
+//
+// Source: llama.cpp v0.5.0, conversion/granite.py: GraniteModel, GraniteMoeModel, GraniteSWAModel, GraniteMoeSWAModel.
 
 import (
 	"fmt"

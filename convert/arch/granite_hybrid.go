@@ -5,6 +5,8 @@ package arch
 // Peculiar: config.json is taken as it stands, keys with or without Mamba's prefix; which layers are attention is a list of words,
 // of numbers, or a period; without a Mamba layer the model is a plain Granite, though the keys of the state space stay. Bamba has
 // rotary positions, Granite's hybrids none.
+//
+// Source: llama.cpp v0.5.0, conversion/granite.py: GraniteHybridModel.
 
 import (
 	"cmp"

@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: a slot of zeros, for no adapter, stands before the adapters; the switch takes a layer of the configuration's count
 // but has no weights; query, key and value are one matrix whose heads go into llama.cpp's order like those of the adapters.
+//
+// Source: llama.cpp v0.5.0, conversion/granite.py: GraniteSwitchModel.
 
 import (
 	"fmt"

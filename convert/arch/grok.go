@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: stacks of experts are written before the next tensor that is no expert, all finished blocks by number; rope of the type
 // "original" is YaRN, and its parameters stand at the root of the configuration.
+//
+// Source: llama.cpp v0.5.0, conversion/grok.py: GrokModel.
 
 import (
 	"cmp"

@@ -3,6 +3,8 @@ package arch
 // GroveMoE: experts in pairs, with a smaller expert for each pair.
 //
 // Peculiar: the size of a pair, the scale and, without head_dim, the width of the smaller experts are fixed, as in the makers' code.
+//
+// Source: llama.cpp v0.5.0, conversion/grovemoe.py: GroveMoeModel.
 
 import "quern/convert/vocab"
 

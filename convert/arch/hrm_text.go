@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: the file has the layers of the low stack, then those of the high one, but states as many blocks as the cycles run;
 // gate, query, key and value are stored in one, gate and up of the feed-forward in another.
+//
+// Source: llama.cpp v0.5.0, conversion/hrm_text.py: HrmTextModel.
 
 import (
 	"fmt"

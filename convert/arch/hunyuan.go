@@ -5,6 +5,8 @@ package arch
 // Peculiar: "dynamic" rope is a base stretched by alpha, for 256k tokens whatever the configuration says; A13B states widths
 // by layer, which must agree; the vision models turn the same rope by sections (xdrope); Hy3's prediction layers stand behind
 // the trunk.
+//
+// Source: llama.cpp v0.5.0, conversion/hunyuan.py: HunYuanMoEModel, HunYuanModel, HunyuanVLTextModel, HYV3Model.
 
 import (
 	"maps"

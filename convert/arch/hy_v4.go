@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: num_key_value_heads is wrong in the published configuration; experts are stacked already; the dense layers are told by
 // two keys that must agree; which layers have an index of their own is told by one key, and must be so of the tensors.
+//
+// Source: llama.cpp v0.5.0, conversion/hy_v4.py: HYV4Model.
 
 import (
 	"fmt"

@@ -3,6 +3,8 @@ package arch
 // InternLM 2 and 3. Intern-S1 is a Qwen 3 with a vocabulary of its own.
 //
 // Peculiar: InternLM 2 fuses query, key and value by key-value head; InternLM 3 is written as llama.
+//
+// Source: llama.cpp v0.5.0, conversion/internlm.py: InternLM2Model, InternLM3Model.
 
 import "quern/convert/vocab"
 

@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: Jais 1 keeps its matrices transposed and folds two scales of its parametrization into embedding and head; its
 // positions are biases of the attention, whose largest is told by the first stored slope.
+//
+// Source: llama.cpp v0.5.0, conversion/jais.py: JaisModel, Jais2Model.
 
 import (
 	"fmt"

@@ -3,6 +3,8 @@ package arch
 // Jamba: layers of Mamba or attention, with or without experts.
 //
 // Peculiar: which layer is what follows from periods and offsets; a layer without experts may store its network as expert 0.
+//
+// Source: llama.cpp v0.5.0, conversion/jamba.py: JambaModel.
 
 import "quern/convert/vocab"
 

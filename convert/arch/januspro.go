@@ -1,6 +1,8 @@
 package arch
 
 // Janus-Pro: a Llama with an encoder and a generator of images, which are left out.
+//
+// Source: llama.cpp v0.5.0, conversion/januspro.py: JanusProModel.
 
 var _ = Register(Arch{
 	Base:  llama,

@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: a norm and a projection of residuals become their product; g_proj stands for different tensors in the two kinds of layers;
 // experts in compressed-tensors' MXFP4 are repacked, before all other tensors; the reference has a chat template of its own.
+//
+// Source: llama.cpp v0.5.0, conversion/kimi_k3.py: KimiK3Model.
 
 import (
 	"fmt"

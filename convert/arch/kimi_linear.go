@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: layers are numbered from one in linear_attn_config; layers of delta attention are written with no key-value head;
 // convolutions get two dimensions of size one, the decay is -exp(A_log).
+//
+// Source: llama.cpp v0.5.0, conversion/kimi_linear.py: KimiLinearModel.
 
 import (
 	"quern/convert/fault"

@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: the number of query heads differs by layer; a gate on the attention's output works by head or by element, as two keys say
 // that must agree with each other and with the width of its projection.
+//
+// Source: llama.cpp v0.5.0, conversion/laguna.py: LagunaModel.
 
 import (
 	"fmt"

@@ -5,6 +5,8 @@ package arch
 //
 // Peculiar: the width of the feed-forward network is computed from the one in the configuration; layers without attention have
 // no key-value heads; a dense layer behind the retrieval models stands in a checkpoint of its own.
+//
+// Source: llama.cpp v0.5.0, conversion/lfm2.py: LFM2Model, LFM2ColBertModel, LFM2MoeModel, LFM25AudioTokenizer.
 
 import (
 	"cmp"

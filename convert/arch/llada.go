@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: attention looks both ways, logits are not shifted; LLaDA has OLMo's names for its sizes and Llama's rows; the
 // mask of LLaDA-MoE is in no file.
+//
+// Source: llama.cpp v0.5.0, conversion/llada.py: LLaDAModel, LLaDAMoEModel.
 
 import "quern/convert/vocab"
 

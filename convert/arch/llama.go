@@ -5,6 +5,8 @@ package arch
 // Peculiar: query and key rows stand in the order of Hugging Face's rotary embedding and go back to pairs; Mixtral's experts
 // are stacked as w1, w2, w3; llama3 rope scaling becomes a generated tensor; a tied model that stores lm_head keeps it.
 // Llama 4 and the drafts for speculative decoding have files of their own.
+//
+// Source: llama.cpp v0.5.0, conversion/llama.py: LlamaModel, ArceeModel, LlamaEmbedNemotronModel, SmolLM3Model.
 
 import "quern/convert/vocab"
 

@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: query and key rows stay; gate and up of all experts are one tensor, transposed; intermediate_size is that of an
 // expert, the dense layers' is intermediate_size_mlp.
+//
+// Source: llama.cpp v0.5.0, conversion/llama.py: Llama4Model.
 
 import "quern/convert/vocab"
 

@@ -1,6 +1,8 @@
 package arch
 
 // Maincoder: nothing but its rotary dimensions differs from the common keys.
+//
+// Source: llama.cpp v0.5.0, conversion/maincoder.py: MaincoderModel.
 
 import "quern/convert/vocab"
 

@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: config.json is taken as it stands, since transformers takes every Mamba 2 for Codestral; the vocabulary is padded; A
 // is stored as its logarithm; a head that equals the embedding is left out; the context is as long as one likes.
+//
+// Source: llama.cpp v0.5.0, conversion/mamba.py: MambaModel, Mamba2Model.
 
 import (
 	"context"

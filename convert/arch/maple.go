@@ -3,6 +3,8 @@ package arch
 // Maple.
 //
 // Peculiar: gate and up of the experts are clamped at 7; what llama.cpp takes for granted is checked.
+//
+// Source: llama.cpp v0.5.0, conversion/maple.py: MapleModel.
 
 import "quern/convert/vocab"
 

@@ -1,6 +1,8 @@
 package arch
 
 // Mellum 2 (JetBrains): a mixture of experts with windows in some layers.
+//
+// Source: llama.cpp v0.5.0, conversion/mellum.py: MellumModel.
 
 import "quern/convert/vocab"
 

@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: three prediction layers, which no key counts; in FP8 the rows of the joint projection of query, key and value stand by rank
 // of the tensor-parallel machines that it was made on, each rank with blocks of its own; experts may be MXFP4 under FP8's name.
+//
+// Source: llama.cpp v0.5.0, conversion/mimo.py: MimoV2Model.
 
 import (
 	"fmt"

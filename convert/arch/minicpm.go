@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: embedding, residuals and logits are scaled; only the weights of query and key go into llama.cpp's rotary order; the
 // last is a Qwen 3.5 whose prediction layers are counted though their tensors are left out.
+//
+// Source: llama.cpp v0.5.0, conversion/minicpm.py: MiniCPMModel, MiniCPM3Model, MiniCPMV4_6TextModel.
 
 import (
 	"math"

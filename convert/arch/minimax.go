@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: 01 and M1 name added tokens without an embedding, which no sampler may choose, so their rows are read while the file is
 // planned; the reference replaces their chat template by a text of its own; M3's norms are stored minus one.
+//
+// Source: llama.cpp v0.5.0, conversion/minimax.py: MiniMaxText01Model, MiniMaxM2Model, MiniMaxM3Model.
 
 import (
 	"slices"

@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: the class name is that of the multimodal checkpoint, and Mistral 4 has the same one: DeepSeek's attention with
 // experts that are stacked already.
+//
+// Source: llama.cpp v0.5.0, conversion/mistral3.py: Mistral3Model.
 
 // The last layers of Mistral 4 are ordinary ones, so none is dropped as a prediction layer.
 var mistral4 = Register(Arch{

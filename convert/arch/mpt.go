@@ -3,6 +3,8 @@ package arch
 // MPT and SEA-LION.
 //
 // Peculiar: AWQ's scales of the activation are written; general.file_type is not.
+//
+// Source: llama.cpp v0.5.0, conversion/mpt.py: MPTModel.
 
 import (
 	"strings"

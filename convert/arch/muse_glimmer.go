@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: query and key are normed without weights and scaled by a constant, which becomes the weight of a norm; norms of the
 // layers are stored less one, the last as it is. The assistant is a DFlash draft that takes its target's vocabulary.
+//
+// Source: llama.cpp v0.5.0, conversion/muse_glimmer.py: MuseGlimmerModel, MuseGlimmerAssistantModel.
 
 import (
 	"fmt"

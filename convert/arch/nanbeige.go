@@ -1,6 +1,8 @@
 package arch
 
 // Nanbeige 4.2: a Llama that runs its layers several times.
+//
+// Source: llama.cpp v0.5.0, conversion/nanbeige.py: NanbeigeModel.
 
 var _ = Register(Arch{
 	Base: llama,

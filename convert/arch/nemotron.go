@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: norms are stored as their difference from 1; positions are rotary over a part of each head; both kinds of epsilon are
 // written.
+//
+// Source: llama.cpp v0.5.0, conversion/nemotron.py: NemotronModel.
 
 import "quern/convert/vocab"
 

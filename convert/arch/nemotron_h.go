@@ -5,6 +5,8 @@ package arch
 // Peculiar: one letter or word for each layer says what it is; heads, not a factor, make the inner size; the prediction head
 // stands under "mtp." in two layers, which become one block behind the trunk; Puzzle's experts differ by layer, and its head is
 // left out.
+//
+// Source: llama.cpp v0.5.0, conversion/nemotron.py: NemotronHModel, NemotronHPuzzleModel.
 
 import (
 	"fmt"

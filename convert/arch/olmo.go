@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: OLMo 1 has norms without weights and may clamp query, key and value; OLMo 3 is written as olmo2, with its
 // windows: where no layer_types say which layers have one, all but every fourth.
+//
+// Source: llama.cpp v0.5.0, conversion/olmo.py: OlmoModel, SeedOssModel, Olmo2Model, OlmoeModel.
 
 import "quern/convert/vocab"
 

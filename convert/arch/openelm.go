@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: heads and the width of the feed-forward network differ by layer; gate and up are one matrix; there are no tokenizer
 // files in the makers' checkpoints.
+//
+// Source: llama.cpp v0.5.0, conversion/openelm.py: OpenELMModel.
 
 import (
 	"fmt"

@@ -3,6 +3,8 @@ package arch
 // Orion: Llama's names without its order of rows.
 //
 // Peculiar: rms_norm_eps of the configuration is the epsilon of an ordinary layer norm.
+//
+// Source: llama.cpp v0.5.0, conversion/orion.py: OrionModel.
 
 import "quern/convert/vocab"
 

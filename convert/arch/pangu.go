@@ -1,6 +1,8 @@
 package arch
 
 // openPangu Embedded: states no size of a head; lm_head of a tied model is left out.
+//
+// Source: llama.cpp v0.5.0, conversion/pangu.py: PanguEmbeddedModel.
 
 import "quern/convert/vocab"
 

@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: Phi 3's long rope becomes two generated tensors of factors, for short and for long texts, and a factor of the
 // attention, which the reference sets while it reads tensors; a window of 0 tells Phi 4 from Phi 3.
+//
+// Source: llama.cpp v0.5.0, conversion/phi.py: Phi2Model, Phi3MiniModel, PhiMoeModel.
 
 import (
 	"fmt"

@@ -5,6 +5,8 @@ package arch
 // Peculiar: query heads of PLaMo 1 share key-value heads in turn, not in groups, so they are put in groups; norms of the others are
 // stored as differences from what they multiply by, which is smaller behind a mixer or a network; PLaMo 2 has Mamba in every
 // second layer or so.
+//
+// Source: llama.cpp v0.5.0, conversion/plamo.py: PlamoModel, Plamo2Model, Plamo3Model.
 
 import (
 	"math"

@@ -1,6 +1,8 @@
 package arch
 
 // PLM: a small model with DeepSeek's latent attention, whose joint projection stays whole.
+//
+// Source: llama.cpp v0.5.0, conversion/plm.py: PLMModel.
 
 import "quern/convert/vocab"
 

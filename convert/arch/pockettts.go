@@ -5,6 +5,8 @@ package arch
 // Peculiar: the checkpoint has no config.json; its shapes say what it is. Two learned vectors that stand for no token, the
 // beginnings of voice and of sound, become rows behind the embedding; that of sound lives in another space, from which a matrix
 // leads. There is no head. All that makes sound is a projector's.
+//
+// Source: llama.cpp v0.5.0, conversion/pockettts.py: PocketTTSModel.
 
 import (
 	"slices"

@@ -5,6 +5,8 @@ package arch
 // Peculiar: embedding checkpoints leave "model." out of tensor names; experts come one by one or already stacked, with gate and
 // up in one tensor; a Qwen 3 reranker is told by its names or its README and gets a classifier of two rows of the head.
 // Qwen3-Next and later, and the drafts for speculative decoding, have files of their own.
+//
+// Source: llama.cpp v0.5.0, conversion/qwen.py: QwenModel, Qwen2Model, Qwen2MoeModel, Qwen3Model, Qwen3MoeModel, RND1Model.
 
 import "quern/convert/vocab"
 

@@ -5,6 +5,8 @@ package arch
 // Peculiar: where the linear attention has more value heads than key heads, the checkpoint keeps them in groups, one for each key
 // head, and llama.cpp repeats key heads over tiles: first of each group, second of each group, and so on. The rope's sections are
 // always written.
+//
+// Source: llama.cpp v0.5.0, conversion/qwen.py: Qwen3_5TextModel, Qwen3_5MoeTextModel.
 
 import (
 	"fmt"

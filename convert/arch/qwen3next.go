@@ -5,6 +5,8 @@ package arch
 // Peculiar: norms are stored less one, all but that of the linear attention; A as its logarithm; query, key, value and gate of the
 // linear attention stand head by head in Qwen3-Next's one matrix; where it has more value heads than key heads, Qwen 3.5 wants
 // the value heads in tiles, not in groups. The prediction layers are called "mtp." in the checkpoint.
+//
+// Source: llama.cpp v0.5.0, conversion/qwen.py: Qwen3NextModel.
 
 import (
 	"fmt"

@@ -5,6 +5,8 @@ package arch
 // Peculiar: the projection of the text's embedding is folded into the embedding, and the codes' embedding stands behind it, as
 // tokens of their own names; the head knows the codes alone. The speaker's encoder and the predictor of further codes are a
 // projector's.
+//
+// Source: llama.cpp v0.5.0, conversion/qwen3tts.py: Qwen3TTSTalkerModel.
 
 import (
 	"bytes"

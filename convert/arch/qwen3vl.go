@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: the file says into how many layers the images' features go; stacked experts are transposed; Omni and ASR begin and
 // end with <|im_end|>, and ASR's chat template in llama.cpp is a text of its own, which is not written.
+//
+// Source: llama.cpp v0.5.0, conversion/qwen3vl.py: Qwen3VLTextModel, Qwen3ASRTextModel, Qwen3VLMoeTextModel, Qwen3OmniMoeTextModel.
 
 import "quern/convert/vocab"
 

@@ -5,6 +5,8 @@ package arch
 // Peculiar: Qwen 3.5's linear attention with hyper-connections in place of norms; an indexer whose query and key are one matrix;
 // a table of embeddings of n-grams in shards, too large to be held, whose hash constants are metadata. The prediction layers are
 // a draft of their own, which llama.cpp does not run.
+//
+// Source: llama.cpp v0.5.0, conversion/qwen4exp.py: Qwen4ExpTextModel.
 
 import (
 	"fmt"

@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: the configuration does not state the width of the feed-forward network: it is two thirds of 4 x n_embd, up to a
 // multiple of 256. Key and value, and gate and up, are one tensor each.
+//
+// Source: llama.cpp v0.5.0, conversion/refact.py: RefactModel.
 
 import "quern/convert/vocab"
 

@@ -5,6 +5,8 @@ package arch
 // Peculiar: no context limit and no heads to count; the weights of the token shift become one tensor; RWKV 6 divides what it
 // writes back by a power of two that grows with the depth; layer 0 of RWKV 7 has no value residual, and llama.cpp takes copies of
 // its learning rate there.
+//
+// Source: llama.cpp v0.5.0, conversion/rwkv.py: Rwkv6Model, RWKV6Qwen2Model, Rwkv7Model, ARwkv7Model.
 
 import (
 	"math"

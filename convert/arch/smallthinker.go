@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: experts have keys of their own in the configuration, and are scored by a sigmoid unless it says softmax; the window is
 // written where at least one layer has it.
+//
+// Source: llama.cpp v0.5.0, conversion/smallthinker.py: SmallThinkerModel.
 
 import (
 	"slices"

@@ -3,6 +3,8 @@ package arch
 // Spark-X 2.5.
 //
 // Peculiar: query, key and value are stored in one; each head has a gate; layers with a window rotate another part of the head.
+//
+// Source: llama.cpp v0.5.0, conversion/spark2_5.py: Spark2_5Model.
 
 import (
 	"slices"

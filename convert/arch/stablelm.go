@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: the 12B model has a norm for each query and key head, one tensor each. llama.cpp wants them stacked; the reference
 // gathers them and then loses them, so that it refuses the checkpoint.
+//
+// Source: llama.cpp v0.5.0, conversion/stablelm.py: StableLMModel.
 
 import "quern/convert/vocab"
 

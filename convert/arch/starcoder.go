@@ -3,6 +3,8 @@ package arch
 // StarCoder (GPTBigCode) and StarCoder 2.
 //
 // Peculiar: StarCoder has one key-value head, whatever its configuration says.
+//
+// Source: llama.cpp v0.5.0, conversion/starcoder.py: StarCoderModel, StarCoder2Model.
 
 import "quern/convert/vocab"
 

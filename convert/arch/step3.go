@@ -5,6 +5,8 @@ package arch
 // Peculiar: norms are stored minus one; heads, key-value heads and rope differ between layers with and without a window, the two rope
 // bases stand in one list; llama3 rope scaling covers the rotated part of a head, the rest is filled up with ones; the prediction
 // layers' shared head has a name of its own.
+//
+// Source: llama.cpp v0.5.0, conversion/step3.py: Step3VLTextModel, Step35Model.
 
 import (
 	"math"

@@ -5,6 +5,8 @@ package arch
 // Peculiar: encoder and decoder are counted apart; the embedding that both share stands under up to three names, of which the
 // first is taken; without n_positions the context is 512. Where the decoder has more layers, neither the reference converts the
 // model nor does llama.cpp load it: the encoder then gets layers of zeros, which change nothing, behind its own.
+//
+// Source: llama.cpp v0.5.0, conversion/t5.py: T5Model, T5EncoderModel.
 
 import (
 	"fmt"

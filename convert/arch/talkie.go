@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: gains of attention, feed-forward and heads are tensors of one number or one for each head; that of the head becomes
 // metadata; its rotary embedding turns the other way, which the second half of each head's rows takes on.
+//
+// Source: llama.cpp v0.5.0, conversion/talkie.py: TalkieModel.
 
 import (
 	"fmt"

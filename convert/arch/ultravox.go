@@ -1,6 +1,8 @@
 package arch
 
 // Ultravox is an encoder of sound for a text model of its own name: there is nothing to convert here but a projector.
+//
+// Source: llama.cpp v0.5.0, conversion/ultravox.py: UltravoxModel.
 
 import "quern/convert/vocab"
 

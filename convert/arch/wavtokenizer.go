@@ -3,6 +3,8 @@ package arch
 // WavTokenizer's decoder, which turns OuteTTS's codes into sound.
 //
 // Peculiar: two stacks of convolutional blocks, each with a count of its own; codes are not text, so there is no vocabulary.
+//
+// Source: llama.cpp v0.5.0, conversion/wavtokenizer.py: WavTokenizerDecModel.
 
 import "quern/convert/vocab"
 

@@ -4,6 +4,8 @@ package arch
 //
 // Peculiar: where key-value heads are grouped, the reference takes the size of a group for their number when it orders the
 // key's rows. That is kept: files are the same.
+//
+// Source: llama.cpp v0.5.0, conversion/xverse.py: XverseModel.
 
 import "quern/convert/vocab"
 
