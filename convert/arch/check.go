@@ -30,6 +30,7 @@ var mainRoles = []string{"attn_q", "attn_k", "attn_v", "attn_qkv", "attn_out", "
 // Check compares the outputs with the metadata. Errors are *fault.Invalid.
 func (b *Build) Check(kvs []gguf.KV) error {
 	if b.Env.Arch.Projector() {
+		// The reference writes such a file, of which nothing can be made.
 		if len(b.Outputs) == 0 {
 			return noTower("checkpoint", "no tensor of a vision or audio tower")
 		}
@@ -51,6 +52,7 @@ func (b *Build) Check(kvs []gguf.KV) error {
 			}
 			blocks[block][o.Role] = true
 		}
+		// Biases and scales follow their matrices; to check these is enough.
 		if slices.Contains(b.Env.Arch.Odd, o.Role) || !strings.HasSuffix(o.Name, ".weight") {
 			continue
 		}
@@ -58,6 +60,7 @@ func (b *Build) Check(kvs []gguf.KV) error {
 			return err
 		}
 	}
+	// Drafts and other architectures without a token embedding of their own have no such role in the tables.
 	if !embedding && b.names.has["token_embd"] && !slices.Contains(b.Env.Arch.Odd, "token_embd") {
 		return &fault.Invalid{On: "checkpoint", Says: "no token embedding (token_embd) among its tensors"}
 	}
@@ -66,8 +69,11 @@ func (b *Build) Check(kvs []gguf.KV) error {
 
 // checkBlocks wants every block to be there, and none to lack main matrices of those that are otherwise like it.
 func (b *Build) checkBlocks(blocks map[int64]map[string]bool, d *dimensions) error {
+	// Blocks may differ in kind (attention here, a state space there). What is wrong is a block that has a part of what another has: a
+	// matrix was lost. Two kinds of which neither is a part of the other are a hybrid.
 	kinds := map[string]int64{} // the main roles of a block -> the first such block
 	for i := range b.Blocks {
+		// A file of prediction layers alone counts the trunk's blocks and has none of them.
 		if blocks[i] == nil && !b.Options.MTPOnly && b.names.inBlocks() && !d.empty(i) && !b.absent(i) {
 			return &fault.Invalid{On: "checkpoint", Says: fmt.Sprintf("no tensor of layer %d, the configuration has %d layers", i, b.Blocks)}
 		}
@@ -147,6 +153,7 @@ func (d *dimensions) product(text string, block int64) (int64, bool) {
 		if !ok {
 			return 0, false
 		}
+		// Two factors of 32 bits at most: what does not fit is negative, and no shape is.
 		n *= x
 	}
 	return n, true
@@ -159,6 +166,7 @@ func (d *dimensions) word(word string, block int64) (int64, bool) {
 	case "heads":
 		return d.number("attention.head_count", block)
 	case "kv":
+		// Absent, there are as many as heads: llama.cpp's own default.
 		if n, ok := d.number("attention.head_count_kv", block); ok {
 			return n, true
 		}
@@ -167,6 +175,7 @@ func (d *dimensions) word(word string, block int64) (int64, bool) {
 		return d.number("feed_forward_length", block)
 	case "experts":
 		return d.number("expert_count", block)
+	// The same default as llama.cpp's for a head's width.
 	case "key", "value":
 		if n, ok := d.number("attention."+word+"_length", block); ok {
 			return n, true

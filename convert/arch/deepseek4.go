@@ -45,6 +45,8 @@ var deepseek4Roles = map[string]string{
 	"confidence_head.proj": "dspark_conf_proj",
 }
 
+// deepseek4Stored are the experts as the checkpoint has them: one by one, codes and scales apart. They are moved bit by bit: both sides
+// give the four-bit codes the same meaning, only their places in a block differ.
 var deepseek4Stored = mxExperts{
 	members: "layers.{b}.ffn.experts.{x}.{w}.weight",
 	count:   Cfg("n_routed_experts"),
@@ -53,6 +55,7 @@ var deepseek4Stored = mxExperts{
 }
 
 var (
+	// A null counts as none here, unlike the number of layers that choose experts by token, which the tables cannot do without.
 	deepseek4Next   = Else(Opt("num_nextn_predict_layers"), 0)
 	deepseek4Hashed = Cfg("num_hash_layers")
 )
@@ -67,6 +70,7 @@ var deepseek4Base = Arch{
 		Drop("layers.#.ffn.gate.bias", "experts are chosen by token here"),
 		Code("*", "roles by DeepSeek's own names, types as stored", deepseek4Tensor),
 	},
+	// The reference sets its own text before it reads a tensor, so the key stands first wherever the template comes from.
 	Opening: Keys{Set("tokenizer.chat_template", ownTemplate)},
 	Keys: TextKeys.Then(
 		Set("rope.dimension_count", Cfg("qk_rope_head_dim")),
@@ -88,7 +92,8 @@ var deepseek4Base = Arch{
 		Set("hyper_connection.epsilon", Cfg("hc_eps")),
 		Set("hash_layer_count", deepseek4Hashed),
 	),
-	Vocab:  vocab.GPT2,
+	Vocab: vocab.GPT2,
+	// Query, key and value go through latents and groups, whose widths the general keys do not tell; blocks differ by compression.
 	Odd:    []string{"attn_q", "attn_k", "attn_v", "attn_out", "token_embd"},
 	Uneven: true,
 }
@@ -101,6 +106,7 @@ var deepseek4Draft = Register(Arch{
 	Blocks: Fn("layers of the draft", func(e *Env) (any, error) {
 		n := int64(0)
 		for i := range e.Tensors {
+			// No key counts a draft's layers. The bound keeps a made-up number in a name from becoming a list of that length.
 			if name, ok := draftName(e.Tensors[i].Name); ok {
 				n = max(n, min(blockOf(name)+1, maxBlocks+1))
 			}
@@ -202,11 +208,13 @@ func draftName(name string) (string, bool) {
 func deepseek4Layers(b *Build, it Item) ([]Item, error) {
 	rest, next := strings.CutPrefix(it.Name, "mtp.")
 	switch {
+	// Unlike other families, where the trunk carries its prediction layers, this one's are a file of their own or nothing.
 	case next && !b.Options.MTPOnly:
 		b.drop(it.Source, "llama.cpp takes prediction layers from a file of their own (--mtp)")
 		return nil, nil
 	case !next && b.Options.MTPOnly:
 		switch it.Name {
+		// What the layers share with the trunk; head.scale goes with a head in FP8.
 		case "embed.weight", "norm.weight", "head.weight", "head.scale":
 			return []Item{it}, nil
 		}
@@ -223,6 +231,7 @@ func deepseek4Layers(b *Build, it Item) ([]Item, error) {
 	}
 	layer := fmt.Sprintf("layers.%d.", trunk+i)
 	switch rest {
+	// These exist once in a model, so each prediction layer's take the place of the trunk's, which are not in such a file.
 	case "hc_head_fn", "hc_head_base", "hc_head_scale":
 		it.Name = rest
 	case "e_proj.weight", "e_proj.scale", "h_proj.weight", "h_proj.scale", "enorm.weight", "hnorm.weight":
@@ -245,6 +254,7 @@ func deepseek4FP8(_ *Build, s *dequant.Set) (bool, error) {
 		}
 		scale, _ := s.Find(name)
 		factors := scale.View
+		// The bytes are exponents whatever the header calls them: some exports have no type for them.
 		if factors.DType == safetensors.U8 || factors.DType == safetensors.I8 {
 			factors.DType = safetensors.F8E8M0
 		}
@@ -283,8 +293,10 @@ func deepseek4First(b *Build) ([]Item, error) {
 	if err := deepseek4Stored.write(b, first); err != nil {
 		return nil, err
 	}
+	// The file's type is told by its experts, whatever was asked for: they are most of it.
 	b.Stored = &storedMXFP4
 	var out []Item
+	// llama.cpp multiplies the embedding and the state of the trunk by one matrix: the two lie side by side along the input.
 	for i := trunk; i < b.Blocks && b.Options.MTPOnly; i++ {
 		stem := fmt.Sprintf("layers.%d.nextn.", i)
 		e, hasE := b.Take(stem + "e_proj.weight")
@@ -295,6 +307,7 @@ func deepseek4First(b *Build) ([]Item, error) {
 		if !hasE || !hasH {
 			return nil, &fault.Invalid{On: fmt.Sprintf("prediction layer %d", i-trunk), Says: "one of e_proj and h_proj is missing"}
 		}
+		// Both are FP8 in the checkpoint, but joined they are no tensor of it any more: the type of FP8 weights is given by hand.
 		q8 := gguf.Q8_0
 		it := Item{Name: stem + "eh_proj.weight", Source: h.Source, Type: &q8}
 		views, err := promoted([]view.Tensor{e.View, h.View})
@@ -333,6 +346,7 @@ func deepseek4Tensor(b *Build, it Item) ([]Item, error) {
 	if rest, ok := strings.CutPrefix(base, "layers."); ok && it.Block >= 0 {
 		_, base, _ = strings.Cut(rest, ".")
 	}
+	// The only roles of this family that are no weights.
 	if strings.HasPrefix(base, "ffn.gate.bias") {
 		end = ".bias"
 	}

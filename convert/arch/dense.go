@@ -34,13 +34,16 @@ func (e *Env) dense() ([]denseModule, error) {
 		o, _ := m.(config.Object)
 		typ, _ := o.String("type")
 		folder, _ := o.String("path")
+		// Pooling and normalization stand in the same list; they have no weights and other keys.
 		if !strings.HasSuffix(typ, "Dense") {
 			continue
 		}
+		// The path is the file's word: one that leads out of the checkpoint would be read.
 		if !fs.ValidPath(folder) {
 			return nil, &fault.Invalid{On: "modules.json", Says: "the path " + show(o["path"]) + " is not inside the checkpoint"}
 		}
 		if e.hasFile(path.Join(folder, denseFile)) {
+			// The two published layers are told by their folders. Whatever else a model may have becomes the second, as in the reference.
 			name := "dense_3"
 			if folder == "2_Dense" {
 				name = "dense_2"
@@ -75,6 +78,7 @@ func (b *Build) denseWeights(m denseModule) ([]Item, error) {
 	var out []Item
 	for _, t := range list {
 		if strings.HasSuffix(t.Name, ".weight") {
+			// Weights alone: llama.cpp's graph of EmbeddingGemma has no place for a bias.
 			out = append(out, Item{Name: strings.ReplaceAll(t.Name, "linear", m.name), View: t})
 		}
 	}
@@ -133,6 +137,7 @@ type smallFile struct {
 }
 
 func (f *smallFile) ReadAt(p []byte, off int64) (int, error) {
+	// Opened anew for each read: nobody would close it otherwise, and there are few reads of it.
 	file, err := f.src.Open(f.name)
 	if err != nil {
 		return 0, err

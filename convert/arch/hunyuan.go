@@ -22,7 +22,9 @@ const longContext = 256 * 1024
 var (
 	hunyuanBase    = RopeAll(CfgOr("rope_theta", 10000.0))
 	hunyuanDynamic = Is(RopeAll(Opt("rope_type")), "dynamic")
-	otherContext   = Not(Is(Cfg("max_position_embeddings"), longContext/8, longContext))
+	// What a configuration says when it was trained for the long context or for an eighth of it. With another number the fixed one
+	// would be a claim about a model that nobody has seen, so it is refused.
+	otherContext = Not(Is(Cfg("max_position_embeddings"), longContext/8, longContext))
 )
 
 // stretched is the base of a rope that is stretched by alpha: base * alpha^(dim/(dim-2)).
@@ -37,10 +39,12 @@ func stretched(alpha, dim Expr) Expr {
 			return nil, err
 		}
 		d, err := e.Float(dim)
+		// In float64, as Python computes it; the key is rounded once, when it is written.
 		return base * math.Pow(a, d/(d-2)), err
 	})
 }
 
+// stretchedKeys write the stretched base and no scaling: llama.cpp has no rope of this kind, and the base alone does it.
 func stretchedKeys(alpha, dim Expr) Keys {
 	return Keys{
 		Set("rope.freq_base", stretched(alpha, dim)),
@@ -54,7 +58,8 @@ var longKeys = Keys{
 	Set("context_length", longContext),
 }
 
-// same is a number that the configuration states for every layer.
+// same is a number that the configuration states for every layer. GGUF's keys for these are single numbers, so layers that differ
+// cannot be told apart in the file, and are refused.
 func same(key string) Expr {
 	return Fn(key+" of every layer", func(e *Env) (any, error) {
 		v, err := Cfg(key).Eval(e)

@@ -54,6 +54,7 @@ func (k keyKind) value(v any) (any, error) {
 	if !k.single {
 		return nil, fmt.Errorf("%v where a list is needed", v)
 	}
+	// An empty text is dropped as an empty list is; a 0 or a false is not.
 	if s, ok := v.(string); ok && s == "" && k.scalar == gguf.String {
 		return nil, nil
 	}
@@ -66,6 +67,7 @@ func (k keyKind) array(list []any) (any, error) {
 		return nil, nil
 	}
 	item := k.item
+	// Python's list has no type of its own, so the file's is inferred: [1, 2.5] is refused there too, while [1.0, 2.5] and [1, 2] differ.
 	if !k.fixed {
 		item = itemType(list[0])
 		for i, v := range list {
@@ -132,6 +134,7 @@ func scalar(t gguf.ValueType, v any) (any, error) {
 		if !ok {
 			return nil, fmt.Errorf("%v where a number is needed", v)
 		}
+		// An infinity of the configuration may be written (Gemma 3n's sparsity has them), a number that becomes one may not.
 		if g := float32(f); !math.IsInf(float64(g), 0) || math.IsInf(f, 0) {
 			return g, nil
 		}

@@ -26,6 +26,7 @@ func ByLayer(layers Expr, a, b any) Expr {
 		}
 		out := make([]any, len(on))
 		for i := range on {
+			// Both were evaluated before: a configuration that lacks one of the two is an error even if no layer asks for it.
 			if out[i] = no; on[i] {
 				out[i] = yes
 			}
@@ -70,6 +71,7 @@ func Repeat(x any) Expr {
 		if err != nil {
 			return nil, err
 		}
+		// Blocks has met maxBlocks by now.
 		out := make([]any, e.Blocks)
 		for i := range out {
 			out[i] = one

@@ -24,6 +24,7 @@ type mxExperts struct {
 
 // write takes the members out of the checkpoint's tensors. first is the block to begin with.
 func (m mxExperts) write(b *Build, first int64) error {
+	// The rule's own parser of names, so that members are told in one way wherever experts are stacked.
 	g, ok := Stack(m.members, m.count, "", m.words...).op.(*gather)
 	n, err := b.Int(m.count)
 	if !ok || err != nil {
@@ -36,6 +37,7 @@ func (m mxExperts) write(b *Build, first int64) error {
 		if _, there := b.pending[name]; !ok || err != nil || !there || i < first {
 			continue
 		}
+		// Before the list grows to it: the number comes from a name in the file.
 		if at.expert >= n {
 			return &fault.Invalid{On: name, Says: fmt.Sprintf("expert %d where the configuration has %d", at.expert, n)}
 		}
@@ -45,6 +47,7 @@ func (m mxExperts) write(b *Build, first int64) error {
 		}
 		stacks[key][at.expert] = name
 	}
+	// The file's order is by block and word, whatever order the names have: layers.10 stands before layers.2 there.
 	keys := make([][2]int64, 0, len(stacks))
 	for k := range stacks {
 		keys = append(keys, k)
@@ -72,6 +75,7 @@ func (m mxExperts) stack(b *Build, block int64, role string, names []string) err
 	source := ""
 	for i, n := range names {
 		codes, _ := b.Take(n)
+		// Taken, both of them: what is left in pending goes through the rules, which have no place for codes or scales.
 		scales, ok := b.Take(m.scale(n))
 		if !ok {
 			return &fault.Invalid{On: codes.Source, Says: "there are no scales beside it, " + m.scale(n)}

@@ -25,6 +25,7 @@ type nvfp4Weight struct {
 
 // nvfp4 takes all NVFP4 weights out of the set and writes them.
 func (b *Build) nvfp4(s *dequant.Set) error {
+	// Two tools write the same blocks under different names; from here on there is one.
 	if err := modeloptNames(s); err != nil {
 		return err
 	}
@@ -52,6 +53,7 @@ func (b *Build) nvfp4(s *dequant.Set) error {
 		if experts[stack] == nil {
 			order = append(order, stack)
 		}
+		// A stack is written where its last member arrives, which decides the order of the file. Without a count it waits for the end.
 		if experts[stack] = append(experts[stack], w); want > 0 && int64(len(experts[stack])) >= want {
 			if err := b.writeExperts(stack, experts[stack]); err != nil {
 				return err
@@ -67,6 +69,7 @@ func (b *Build) nvfp4(s *dequant.Set) error {
 		}
 	}
 	for _, name := range s.Names() {
+		// Such tensors stand beside the weights that share their ending, and would be taken for weights that have no place.
 		if hasSuffix(name, ".k_scale", ".v_scale") {
 			s.Drop(name, "a scale of the cache, which stays unquantized")
 		}
@@ -111,6 +114,7 @@ func (b *Build) nvfp4Weight(s *dequant.Set, name string) (w nvfp4Weight, ok bool
 	base, is := strings.CutSuffix(name, ".weight")
 	codes, has := s.Find(name)
 	scale, scaled := s.Find(base + ".weight_scale")
+	// A checkpoint mixes forms: layers left in FP8 or BF16 go the usual way, told apart by the types of codes and scales.
 	if !is || !has || !scaled || !dequant.IsNVFP4(codes.View, scale.View) {
 		return w, false, nil
 	}
@@ -122,6 +126,7 @@ func (b *Build) nvfp4Weight(s *dequant.Set, name string) (w nvfp4Weight, ok bool
 		to  *[]float32
 		end string
 	}{{&w.scale, ".weight_scale_2"}, {&w.inputs, ".input_scale"}} {
+		// A missing outer scale is 1, which is not written.
 		*f.to = []float32{1}
 		if t, ok := s.Find(base + f.end); ok {
 			if *f.to, err = b.Floats(t.View); err != nil {
@@ -146,6 +151,7 @@ func expertOf(name string) (stack string, expert int64) {
 	if err != nil {
 		return "", 0
 	}
+	// The reference searches for the number and takes 0 where there is none.
 	block := "0"
 	if _, rest, ok := strings.Cut(before, ".layers."); ok {
 		block = rest[:digits(rest)]
@@ -169,6 +175,7 @@ func (b *Build) writeNVFP4(w nvfp4Weight) error {
 
 // writeExperts writes a projection of all experts, by their numbers.
 func (b *Build) writeExperts(stack string, list []nvfp4Weight) error {
+	// Names are in the order of code points, where expert 10 stands before 2.
 	slices.SortStableFunc(list, func(x, y nvfp4Weight) int {
 		_, i := expertOf(x.name)
 		_, j := expertOf(y.name)
@@ -203,6 +210,7 @@ func (b *Build) emitNVFP4(name string, v view.Tensor, source string, scales, inp
 		if trivial(s.values) {
 			continue
 		}
+		// All occurrences, as Python's replace has it; a role's name has the ending once.
 		name := strings.ReplaceAll(full, ".weight", s.end)
 		t, err := view.Values(name, []int64{int64(len(s.values))}, s.values)
 		if err == nil {
@@ -221,6 +229,7 @@ func one(v []float32) bool {
 }
 
 func allOnes(v []float32) bool {
+	// The bounds are those of numpy's allclose with an absolute tolerance of 1e-6; a NaN is not close to anything, and is written.
 	return !slices.ContainsFunc(v, func(x float32) bool { return !(math.Abs(float64(x)-1) <= 1e-6+1e-5) })
 }
 

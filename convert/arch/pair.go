@@ -33,6 +33,7 @@ func (b *Build) Pairs() error {
 
 func (b *Build) pair(o Output) error {
 	first, second, ok := view.Factors(o.View)
+	// PEFT saves trained norms whole, and they are written so. llama.cpp v0.5.0 passes over them (src/llama-adapter.cpp).
 	if isNorm := strings.Contains(o.Name, "_norm"); !ok || isNorm {
 		if !isNorm || len(o.View.Shape) != 1 {
 			return &fault.Unsupported{On: o.Source, Says: "what the architecture does to this tensor cannot be done to the pair of an adapter",
@@ -53,6 +54,7 @@ func (b *Build) pair(o Output) error {
 	c.Name, c.View = o.Name+".lora_b", second
 	for _, half := range []Output{a, c} {
 		var err error
+		// Asked for each half by itself: a rank that does not divide into blocks leaves that half in F16.
 		if half.Type, err = b.outputType(Item{Name: half.Name, View: half.View, Source: half.Source, Block: blockOf(half.Source)}); err != nil {
 			return err
 		}

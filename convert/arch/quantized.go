@@ -26,6 +26,7 @@ func (e *Env) quantized() (quantization, error) {
 	q := quantization{}
 	stated, _ := e.Config.Object("quantization_config")
 	q.config = stated
+	// It names a format and no method, and its weights are those of the method fp8 with one scale each.
 	if own, _ := e.Config.Object("quantization"); own.Has("qformat_weight") { // Mistral's own layout
 		if own["qformat_weight"] != "fp8_e4m3" {
 			return q, &fault.Unsupported{On: "params.json: quantization", Says: "weights in the format " + show(own["qformat_weight"]) + " are not read; fp8_e4m3 is",
@@ -35,6 +36,7 @@ func (e *Env) quantized() (quantization, error) {
 		stated = q.config
 	}
 	layers, _ := stated.Object("quantized_layers")
+	// modelopt writes its own file, and newer versions a copy into config.json that may lack the layers of a mixed checkpoint.
 	if (!stated.True("quant_algo") || len(layers) == 0) && e.hasFile(modeloptFile) {
 		v, err := e.readJSON(modeloptFile)
 		if err != nil {
@@ -43,6 +45,7 @@ func (e *Env) quantized() (quantization, error) {
 		file, _ := v.(config.Object)
 		own, _ := file.Object("quantization")
 		producer, _ := file.Object("producer")
+		// With no method in config.json the producer's name stands for it: "modelopt" is what the readers look for.
 		if dequant.Method(stated) == "" {
 			name, _ := producer.String("name")
 			q.config = stated.Merge(config.Object{"quant_method": strings.ToLower(name)})
@@ -54,6 +57,7 @@ func (e *Env) quantized() (quantization, error) {
 	algorithm, _ := stated.String("quant_algo")
 	q.nvfp4 = algorithm == "NVFP4" || algorithm == "W4A16_NVFP4" || q.method == "compressed-tensors" && dequant.CompressedNVFP4(stated)
 	layers, _ = stated.Object("quantized_layers")
+	// In a mixed checkpoint the algorithm at the top is "MIXED_PRECISION"; that some layers are NVFP4 is said layer by layer.
 	for _, l := range layers {
 		o, _ := l.(config.Object)
 		algorithm, _ := o.String("quant_algo")
