@@ -140,6 +140,7 @@ func queueWorkerCommand() *cli.Command {
 		&cli.Uint64Flag{Name: "tries", Value: 5, Usage: "`N` workers that may die of a task before it is given up"},
 		&cli.DurationFlag{Name: "idle", Usage: "end when there was nothing to do for `TIME`"},
 		&cli.IntFlag{Name: "cores", Usage: "`N` cores that work"},
+		&cli.BoolFlag{Name: "evict", Usage: "fetch sources into a cache of this worker's own (below --dir, or --cache-dir), and give each back when its entry is done"},
 	}
 	return &cli.Command{
 		Name: "worker", Category: groupSetup, Usage: "do entries of `quern batch --queue` on this machine until it is stopped",
@@ -170,6 +171,11 @@ func work(ctx context.Context, c *cli.Context, o *output) error {
 	dir := c.String("dir")
 	if dir == "" {
 		dir = filepath.Join(llamacpp.DataDir(), "worker", w.Name)
+	}
+	if c.Bool("evict") && c.String("cache-dir") == "" { // in a shared one another worker may be reading what this one gives back
+		if err := c.Set("cache-dir", filepath.Join(dir, "cache")); err != nil {
+			return err
+		}
 	}
 	q, store, err := connect(ctx, c, w.Name)
 	if err != nil {

@@ -22,10 +22,7 @@ import (
 // after the second of them, and so is the batch that asked, soon after it did. Then the workers end, and the same command again must find nothing to do.
 func fleet(ts *testscript.TestScript, _ bool, args []string) {
 	f := &ships{ts: ts, quern: lookProgram(ts, "quern"), stages: args[2:], dir: ts.Getenv("WORK")}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	ts.Check(err)
-	f.address = l.Addr().String()
-	ts.Check(l.Close())
+	f.choose()
 	defer f.end()
 	f.serve()
 	for i := range 3 {
@@ -53,6 +50,28 @@ func fleet(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("the second run:\n%s", out)
 	}
 	count(ts, "fleet: %d workers killed in %s, the server and the one who asked killed once", kills, strings.Join(args[2:], ", "))
+}
+
+// lone MANIFEST OUT has the manifest done by one worker that gives its sources back, and demands that its cache is empty afterwards.
+func lone(ts *testscript.TestScript, _ bool, args []string) {
+	f := &ships{ts: ts, quern: lookProgram(ts, "quern"), dir: ts.Getenv("WORK")}
+	f.choose()
+	defer f.end()
+	f.serve()
+	w := f.command("worker", "--queue", "nats://"+f.address, "--name", "lone", "--dir", filepath.Join(f.dir, "lone"), "--evict")
+	ts.Check(w.Start())
+	out, code := f.batch(args[0], args[1])
+	w.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it is there
+	w.Wait()                          //nolint:errcheck // it was stopped
+	if code != 0 {
+		ts.Fatalf("exit code %d\n%s", code, out)
+	}
+	cache := filepath.Join(f.dir, "lone", "cache")
+	left, err := filepath.Glob(filepath.Join(cache, "models--*", "blobs", "*"))
+	ts.Check(err)
+	if !exists(cache) || len(left) > 0 {
+		ts.Fatalf("left in the cache: %v", left)
+	}
 }
 
 type ships struct {
@@ -91,10 +110,18 @@ func (f *ships) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
+// choose finds an address: the server comes back to it after it was killed.
+func (f *ships) choose() {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	f.ts.Check(err)
+	f.address = l.Addr().String()
+	f.ts.Check(l.Close())
+}
+
 func (f *ships) serve() {
 	f.server = f.command("queue", "serve", "--listen", f.address, "--dir", filepath.Join(f.dir, "queue"))
 	f.ts.Check(f.server.Start())
-	for range 100 {
+	for range 600 { // half a minute: other tests may have all cores
 		if c, err := net.Dial("tcp", f.address); err == nil {
 			c.Close()
 			return

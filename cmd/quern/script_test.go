@@ -51,7 +51,7 @@ func TestScript(t *testing.T) {
 		Setup: setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits_, "hub": hubCommand, "pocket": unpackPocket, "checkpoint": unpackCase, "vision": unpackVision, "tokenizer": unpackTokenizer, "lora": writeAdapter, "killed": killed, "interrupted": interrupted, "nan": spoil, "flip": flip, "absent": absent, "same": same,
-			"models": writeModels, "entries": runEntries, "sums": compareSums, "events": checkEvents, "fleet": fleet, "registry": startRegistry, "pulled": pulledBack,
+			"models": writeModels, "entries": runEntries, "sums": compareSums, "events": checkEvents, "fleet": fleet, "lone": lone, "registry": startRegistry, "pulled": pulledBack,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "runtime" {
