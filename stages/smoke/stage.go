@@ -138,6 +138,9 @@ func inChild(ctx context.Context, rt *llamacpp.Runtime, s *job.State, a *job.Art
 // probes are texts on which llama.cpp and Hugging Face agree for every kind of tokenizer, unless one of them is wrong.
 var probes = []string{"Hello world", "The quick brown fox jumps over the lazy dog.", "and it came to pass, that he said unto them"}
 
+// cuts are texts that pre-tokenizers cut at other places: digits, capitals after an apostrophe, blanks and lines, scripts.
+var cuts = []string{"1234567 and 3.14159", "I'LL SAY it's we've", "they don't.\n", "two  blanks\n\n  and\tlines \r\n", "na\u00efve caf\u00e9 \u6f22\u5b57\u304b\u306a \U0001F642!!!", "foo_bar(x->y) == {z};"}
+
 // encoded gives the probes with their ids by the checkpoint's own tokenizer. Where llama.cpp is known to encode otherwise,
 // or the engine does not read the tokenizer, there are none.
 func encoded(s *job.State) []Encoded {
@@ -151,8 +154,12 @@ func encoded(s *job.State) []Encoded {
 	if err != nil {
 		return nil
 	}
+	texts := probes
+	if p := s.Checked.Vocab.Pre; p != nil && p.Proven { // then llama.cpp's own vocabulary was asked, and nothing differed
+		texts = slices.Concat(probes, cuts)
+	}
 	var es []Encoded
-	for _, text := range probes {
+	for _, text := range texts {
 		if ids, err := t.Encode(text, false); err == nil {
 			es = append(es, Encoded{Text: text, IDs: ids})
 		}

@@ -2,6 +2,7 @@ package smoke
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -33,17 +34,22 @@ func (t *run) checkTokens() error {
 			return err
 		}
 		if at := differs(got, e.IDs); at >= 0 {
-			t.fail(nameTokens, fmt.Sprintf("%s: token %d is %s, the checkpoint's tokenizer says %s", quote(e.Text), at, idAt(got, at), idAt(e.IDs, at)), "all ids equal",
+			t.fail(nameTokens, fmt.Sprintf("%s: token %d is %s, the checkpoint's tokenizer says %s", quote(e.Text), at, idAt(got, at), idAt(e.IDs, at)), "all ids equal, there and back again",
 				"the pre-tokenizer, the vocabulary or the added tokens differ from the checkpoint's: `quern tokenize` shows where")
 			return nil
 		}
 		compared += len(e.IDs)
 	}
-	if compared > 0 {
-		t.pass(nameTokens, fmt.Sprintf("%d ids of %d texts are the checkpoint's", compared, len(t.o.Encoded)), "all ids equal", float64(compared))
-		return nil
+	back, err := t.comesBack(ids)
+	if err != nil {
+		return err
 	}
-	return t.roundTrip(ids)
+	value := fmt.Sprintf("%d tokens of %d bytes decode to the same text: %t", len(ids), len(t.o.Text), back)
+	if compared > 0 && back {
+		value = fmt.Sprintf("%d ids of %d texts are the checkpoint's", compared, len(t.o.Encoded))
+	}
+	t.judge(back, Check{Name: nameTokens, Value: value, Limit: "all ids equal, there and back again", Next: "the vocabulary, its kind or the kinds of its tokens are not the checkpoint's", Score: float64(max(compared, len(ids)))})
+	return nil
 }
 
 // judged is the judged text as tokens.
@@ -58,20 +64,14 @@ func (t *run) judged() ([]int32, error) {
 	return t.tokens, nil
 }
 
-// roundTrip judges a vocabulary by itself: what is encoded must decode to the same text. WordPiece and Unigram lose case,
+// comesBack judges a vocabulary by itself: what is encoded must decode to the same text. WordPiece and Unigram lose case,
 // spacing and rare characters by design, so there only an empty or a letter-by-letter answer is held against it.
-func (t *run) roundTrip(ids []int32) error {
+func (t *run) comesBack(ids []int32) (bool, error) {
 	text, err := t.child.Detokenize(t.ctx, llamacpp.DetokenizeArgs{Slot: t.model.Slot, Tokens: ids})
-	if err != nil {
-		return err
-	}
-	same := squeeze(string(text)) == squeeze(t.o.Text)
 	if k := t.model.Vocab.Kind; k == "wpm" || k == "ugm" {
-		same = len(text) > 0 && len(ids) < len(t.o.Text)
+		return len(text) > 0 && len(ids) < len(t.o.Text), err
 	}
-	t.judge(same, Check{Name: nameTokens, Value: fmt.Sprintf("%d tokens of %d bytes decode to the same text: %t", len(ids), len(t.o.Text), same), Limit: "there and back again",
-		Next: "the vocabulary or its kind is not the checkpoint's", Score: float64(len(ids))})
-	return nil
+	return squeeze(string(text)) == squeeze(t.o.Text), err
 }
 
 func (t *run) encode(text string, special bool) ([]int32, error) {
@@ -269,7 +269,30 @@ func (t *run) checkEnd() error {
 		t.pass(nameEnd, fmt.Sprintf("the template ends turns with eos_token (id %d)", v.EOS), "one token of the template ends a turn", float64(v.EOS))
 		return nil
 	}
+	if strange, err := t.strangeMarkers(); err != nil || strange != "" {
+		if err == nil {
+			t.fail(nameEnd, "the chat template writes "+strange+", and no marker of it is a token of the vocabulary", "markers are single tokens", "the chat template is another model's")
+		}
+		return err
+	}
 	return t.endByGeneration(next)
+}
+
+// marker is what chat templates put around a turn.
+var marker = regexp.MustCompile(`<\|[^|<>{}]{1,40}\|>`)
+
+// strangeMarkers are the template's markers where none of them is a token; "" where one is, or there are none.
+func (t *run) strangeMarkers() (string, error) {
+	found := marker.FindAllString(t.model.Template, -1)
+	slices.Sort(found)
+	found = slices.Compact(found)
+	for _, m := range found {
+		ids, err := t.child.Tokenize(t.ctx, llamacpp.TokenizeArgs{Slot: t.model.Slot, Text: []byte(m), Parse: true})
+		if err != nil || len(ids) <= 2 {
+			return "", err
+		}
+	}
+	return strings.Join(found[:min(3, len(found))], ", "), nil
 }
 
 // endByGeneration is for templates that name no end token: the model itself has to stop. One that writes a special token
