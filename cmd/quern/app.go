@@ -61,6 +61,7 @@ func finish(c *cli.Command) {
 	}
 }
 
+// usage gives the errors of the command-line library our form, and with it the exit code of usage errors.
 func usage(_ *cli.Context, err error, _ bool) error {
 	return usagef("`quern help` lists commands and options", "%s", err)
 }
@@ -76,6 +77,7 @@ func commonFlags() []cli.Flag {
 	}
 }
 
+// exitHelp is the part of the help that lists the exit codes, made of their table.
 func exitHelp() string {
 	s := "Exit codes:\n"
 	for _, e := range exits {

@@ -35,6 +35,8 @@ type attested struct {
 	Bundle    string `json:"bundle,omitempty"`
 }
 
+// attestFiles makes a statement for each receipt and signs it where a key is given. A receipt that its file contradicts is
+// not attested: a signature would say what nobody checked.
 func attestFiles(ctx context.Context, c *cli.Context, o *output) error {
 	receipts, err := record.Receipts(c.Args().First())
 	if err != nil {

@@ -56,10 +56,12 @@ func batchCommand() *cli.Command {
 	}
 }
 
+// outFolderFlag is an --out that names a folder; the words say which one it is by default.
 func outFolderFlag(more string) cli.Flag {
 	return &cli.StringFlag{Name: "out", Aliases: []string{"o"}, Usage: "`DIR` of the artifacts " + more}
 }
 
+// batch reads and checks the whole manifest first: a mistake in its last line costs nothing.
 func batch(ctx context.Context, c *cli.Context, o *output) error {
 	if c.Bool("schema") {
 		o.raw(manifest.Schema)
@@ -127,6 +129,7 @@ func carryOut(ctx context.Context, c *cli.Context, o *output, s *manifest.Set, e
 	return set.Distribute(ctx, s, entries, t, opts, q, store, quernVersion(), o)
 }
 
+// models are the names that the lock file keeps when it is renewed.
 func models(s *manifest.Set) []string {
 	var all []string
 	for _, m := range s.Models {
@@ -219,6 +222,7 @@ func manifestWords() manifest.Words {
 	}
 }
 
+// batchOptions puts the budgets together: the command line before the manifest before what this machine has.
 func batchOptions(c *cli.Context, s *manifest.Set) (set.Options, error) {
 	o := set.Options{Dir: s.Resolve(s.Output), DryRun: c.Bool("dry-run") || c.Bool("explain"), Evict: c.Bool("evict")}
 	if d := c.String("out"); d != "" {
@@ -323,6 +327,7 @@ func modelState(c *cli.Context, s *manifest.Set, m *manifest.Model, shared *job.
 	return st, nil
 }
 
+// sortedKeys makes what is written out of a map the same in every run.
 func sortedKeys[V any](m map[string]V) []string {
 	var keys []string
 	for k := range m {
@@ -355,6 +360,7 @@ func tellBatch(c *cli.Context, o *output, rep *set.Report, opts set.Options) {
 	annotate(c, o, rep)
 }
 
+// fileText is what a line says of a file besides its state and size: what was measured, and what went wrong.
 func fileText(f set.File) string {
 	var parts []string
 	if f.Smoke != "" {
@@ -402,6 +408,7 @@ func workflowText(s string, property bool) string {
 	return s
 }
 
+// appendTo adds to a summary that other steps of the same job write to as well.
 func appendTo(path string, data []byte) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {

@@ -36,6 +36,7 @@ func editCommand() *cli.Command {
 	}
 }
 
+// editFile writes a new file, or changes one in place where its padding has room for the new header.
 func editFile(ctx context.Context, c *cli.Context, o *output) error {
 	s, err := newState(c, c.Args().First())
 	if err != nil {
@@ -67,6 +68,7 @@ func editFile(ctx context.Context, c *cli.Context, o *output) error {
 	return editInPlace(c, o, s, r)
 }
 
+// edits reads the changes by their kinds; package edit says in which order they are made.
 func edits(c *cli.Context) (e edit.Edits, err error) {
 	e.Delete = *c.Generic("delete").(*words)
 	for _, v := range *c.Generic("set").(*words) {
@@ -89,6 +91,7 @@ func edits(c *cli.Context) (e edit.Edits, err error) {
 	return e, nil
 }
 
+// editInPlace writes the header alone, where the new one fits into the room of the old.
 func editInPlace(c *cli.Context, o *output, s *job.State, r *edit.Result) error {
 	o.printf("the data stays at %d\n", r.Plan.DataOffset)
 	if c.Bool("dry-run") {

@@ -22,6 +22,7 @@ func splitCommand() *cli.Command {
 	}
 }
 
+// splitFile cuts between tensors as llama-gguf-split does: the same parts with the same names.
 func splitFile(ctx context.Context, c *cli.Context, o *output) error {
 	s, err := newState(c, c.Args().First())
 	if err != nil {
@@ -52,6 +53,7 @@ func mergeCommand() *cli.Command {
 	}
 }
 
+// mergeFiles finds the other parts by the name of the first, and checks that they belong together.
 func mergeFiles(ctx context.Context, c *cli.Context, o *output) error {
 	s, err := newState(c, c.Args().First())
 	if err != nil {
@@ -70,6 +72,7 @@ func mergeFiles(ctx context.Context, c *cli.Context, o *output) error {
 	return writeFiles(ctx, c, o, s)
 }
 
+// outArgument takes the name of the result from --out, or from the second argument as llama-gguf-split does.
 func outArgument(c *cli.Context, otherwise string) string {
 	if v := c.String("out"); v != "" {
 		return v

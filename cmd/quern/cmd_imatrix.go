@@ -30,6 +30,7 @@ func imatrixCommand() *cli.Command {
 	}
 }
 
+// computeImatrix evaluates a text, or adds matrices up: both end in one file of the form that was asked for.
 func computeImatrix(ctx context.Context, c *cli.Context, o *output) error {
 	if files := types(c.StringSlice("merge")); len(files) > 0 {
 		return mergeImatrices(c, o, files)
@@ -87,6 +88,7 @@ func calibrationText(path string) ([]byte, error) {
 	return calibration.Text()
 }
 
+// readPlan reads the header alone: names and shapes are what coverage is counted against.
 func readPlan(path string) (*gguf.Plan, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -104,6 +106,7 @@ func readPlan(path string) (*gguf.Plan, error) {
 	return &g.Plan, nil
 }
 
+// mergeImatrices adds the sums of several runs, so that a long text can be evaluated in parts and on several machines.
 func mergeImatrices(c *cli.Context, o *output, files []string) error {
 	out := c.String("out")
 	if out == "" {

@@ -42,6 +42,7 @@ func planCommand() *cli.Command {
 // for more than some milliseconds.
 const planGC = 25
 
+// planModel decides everything and fetches headers only. Each of its special forms prints one thing and nothing beside it.
 func planModel(ctx context.Context, c *cli.Context, o *output) error {
 	debug.SetGCPercent(planGC)
 	s, err := newState(c, c.Args().First())
@@ -87,6 +88,7 @@ func planModel(ctx context.Context, c *cli.Context, o *output) error {
 	return printMore(c, s, o)
 }
 
+// printConfig needs config.json alone, so that it answers for checkpoints whose weights are not there.
 func printConfig(ctx context.Context, s *job.State, o *output) error {
 	cfg, err := plan.Config(ctx, s)
 	if err != nil {
@@ -103,6 +105,7 @@ type keyLine struct {
 	Value any    `json:"value"`
 }
 
+// printKeys shows long values shortened; --json has them whole.
 func printKeys(s *job.State, o *output) {
 	for _, kv := range plan.Base(s).Metadata {
 		t, elem, n, _ := gguf.Kind(kv.Value)
@@ -138,6 +141,7 @@ func jsonValue(v any) any {
 	return v
 }
 
+// toInts writes bytes as numbers: JSON would make text of them.
 func toInts(b []uint8) string {
 	s := "["
 	for i, x := range b {
@@ -159,6 +163,7 @@ type tensorLine struct {
 	Reason string  `json:"reason,omitempty"`
 }
 
+// printTensors accounts for every tensor of the source: those that are written, then those that are dropped and why.
 func printTensors(s *job.State, o *output) {
 	for _, t := range plan.Base(s).Outputs {
 		o.Emit(pipeline.Result{Type: "tensor", Data: tensorLine{"written", t.Name, t.Type.String(), t.Shape, t.Size, ""}})
@@ -169,6 +174,7 @@ func printTensors(s *job.State, o *output) {
 	}
 }
 
+// printDropped has no lines for a GGUF source, of which nothing is dropped.
 func printDropped(m *convert.Model, o *output) {
 	for _, d := range m.Dropped {
 		o.Emit(pipeline.Result{Type: "tensor", Data: tensorLine{State: "dropped", Name: d.Name, Reason: d.Reason}})

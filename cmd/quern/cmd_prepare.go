@@ -38,6 +38,7 @@ func prepareCommand() *cli.Command {
 	}
 }
 
+// prepare runs every stage over one model. What a stage finds done and proven by the ledger it passes over.
 func prepare(ctx context.Context, c *cli.Context, o *output) error {
 	model, err := subject(c)
 	if err != nil {
@@ -107,6 +108,7 @@ func runStages(ctx context.Context, c *cli.Context, o *output, s *job.State, lis
 	return pipeline.Run(ctx, list, s, o, opts)
 }
 
+// ledgerFolder is where the results go, and with them the record of what they depended on: who moves the folder moves both.
 func ledgerFolder(s *job.State) string {
 	if s.Out == "" {
 		return "models"
@@ -117,6 +119,7 @@ func ledgerFolder(s *job.State) string {
 	return s.Out
 }
 
+// join puts the groups of options together that commands share.
 func join(lists ...[]cli.Flag) []cli.Flag {
 	var all []cli.Flag
 	for _, l := range lists {

@@ -54,6 +54,7 @@ func uploadFlags() []cli.Flag {
 	return kept
 }
 
+// publishFolder checks the whole folder before anything leaves this machine.
 func publishFolder(ctx context.Context, c *cli.Context, o *output) error {
 	var targets []publish.Target
 	for _, s := range c.StringSlice("to") {
@@ -89,6 +90,7 @@ func publishFolder(ctx context.Context, c *cli.Context, o *output) error {
 	return nil
 }
 
+// publishOptions reads where to, and what the user answers for.
 func publishOptions(c *cli.Context) (publish.Options, error) {
 	opts := publish.Options{Public: c.Bool("public"), Permission: c.Bool("have-permission"), DryRun: c.Bool("dry-run"), Message: c.String("message"),
 		Layout: publish.Layout(c.String("layout")), PlainHTTP: c.Bool("plain-http"), Env: os.Getenv, Version: quernVersion()}

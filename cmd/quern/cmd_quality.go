@@ -36,6 +36,7 @@ func qualityCommand() *cli.Command {
 	}
 }
 
+// judgeFiles compares one file, or several that share the evaluation of their source.
 func judgeFiles(ctx context.Context, c *cli.Context, o *output) error {
 	opts := quality.Options{Chunks: c.Int("chunks"), Chunk: c.Int("chunk"), Budget: c.Duration("budget"), Progress: func(what string, done, total int64) {
 		o.Emit(pipeline.Progress{Stage: "quality", Item: what, Done: done, Total: total, Unit: "chunks"})

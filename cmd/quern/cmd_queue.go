@@ -46,6 +46,7 @@ func queueToken(c *cli.Context) (string, error) {
 	return strings.TrimSpace(string(b)), err
 }
 
+// connect gives the queue, and where files go between machines: a folder that they share, or the queue's own store.
 func connect(ctx context.Context, c *cli.Context, name string) (*queue.Queue, queue.Store, error) {
 	t, err := queueToken(c)
 	if err != nil {
@@ -88,6 +89,7 @@ func queueCommand() *cli.Command {
 	}
 }
 
+// serveQueue runs a server of this machine until it is stopped. What it keeps outlives it.
 func serveQueue(ctx context.Context, c *cli.Context, o *output) error {
 	t, err := queueToken(c)
 	if err != nil {
@@ -103,6 +105,7 @@ func serveQueue(ctx context.Context, c *cli.Context, o *output) error {
 		}}.Run(ctx)
 }
 
+// queueStatus lists the workers that gave a sign of life lately, with what they do.
 func queueStatus(ctx context.Context, c *cli.Context, o *output) error {
 	if err := needsQueue(c); err != nil {
 		return err
@@ -124,6 +127,7 @@ func queueStatus(ctx context.Context, c *cli.Context, o *output) error {
 	return nil
 }
 
+// needsQueue says how one gets a queue, in place of an address that cannot be read.
 func needsQueue(c *cli.Context) error {
 	if c.String("queue") == "" {
 		return usagef("`quern queue serve` starts one", "--queue names none")
@@ -151,6 +155,8 @@ func queueWorkerCommand() *cli.Command {
 // unfitForKey is what a name may not have: it is a key of the queue.
 var unfitForKey = regexp.MustCompile(`[^a-zA-Z0-9-]+`)
 
+// work takes tasks until it is stopped or idle for long. Its name marks its tasks, so that a worker of the same name that comes
+// back finds its folder again.
 func work(ctx context.Context, c *cli.Context, o *output) error {
 	if err := needsQueue(c); err != nil {
 		return err
@@ -194,6 +200,7 @@ func work(ctx context.Context, c *cli.Context, o *output) error {
 	})
 }
 
+// tellTask is a line for the log of a worker. A task that is given back is no failure: another worker takes it.
 func tellTask(o *output, t queue.Task, r *queue.Result, err error) {
 	text := t.Name + " begins"
 	switch {
@@ -240,6 +247,7 @@ func fulfil(ctx context.Context, c *cli.Context, o *output, t queue.Task, dir st
 	return json.Marshal(a)
 }
 
+// firstModel is the one model of a task: an order holds a single entry.
 func firstModel(s manifest.Set) *manifest.Model {
 	if len(s.Models) == 0 {
 		return &manifest.Model{}

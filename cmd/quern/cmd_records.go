@@ -46,6 +46,7 @@ func recordsCommand() *cli.Command {
 	}
 }
 
+// records reads all that were written. A line that a killed writer left torn is told and passed over: the others count.
 func records(o *output) ([]record.Record, error) {
 	rs, damaged, err := record.List()
 	if err == nil && damaged > 0 {
@@ -54,6 +55,7 @@ func records(o *output) ([]record.Record, error) {
 	return rs, err
 }
 
+// listRecords shows the oldest first, as they stand in the file: the newest is next to the prompt.
 func listRecords(_ context.Context, _ *cli.Context, o *output) error {
 	rs, err := records(o)
 	if err != nil {
@@ -85,6 +87,7 @@ func headline(r record.Record) string {
 	return strings.Join(parts, ", ")
 }
 
+// showRecord prints what was written, also the parts that no other command shows.
 func showRecord(_ context.Context, c *cli.Context, o *output) error {
 	rs, err := records(o)
 	if err != nil {
@@ -103,6 +106,7 @@ func showRecord(_ context.Context, c *cli.Context, o *output) error {
 	return nil
 }
 
+// exportRecords writes for other programs: the records themselves, or the figures of their benchmarks.
 func exportRecords(_ context.Context, c *cli.Context, o *output) error {
 	rs, err := records(o)
 	if err != nil {
@@ -142,6 +146,7 @@ func exportRecords(_ context.Context, c *cli.Context, o *output) error {
 	return nil
 }
 
+// measured leaves the records that hold a benchmark: the other forms have no place for anything else.
 func measured(rs []record.Record) []record.Record {
 	return slices.DeleteFunc(rs, func(r record.Record) bool { return r.Bench == nil })
 }
@@ -199,6 +204,7 @@ type written struct {
 	Records int    `json:"records"`
 }
 
+// reportRecords makes the page in memory first: it is small, and a page half written never has its name.
 func reportRecords(_ context.Context, c *cli.Context, o *output) error {
 	rs, err := records(o)
 	if err != nil {

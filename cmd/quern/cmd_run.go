@@ -46,6 +46,7 @@ func inferenceFlags() []cli.Flag {
 	}
 }
 
+// modelOptions are the settings under which a file is loaded and evaluated.
 func modelOptions(c *cli.Context, path string) (llamacpp.ModelOptions, llamacpp.ContextOptions) {
 	return llamacpp.ModelOptions{Path: path, CPUOnly: c.Bool("cpu")}, llamacpp.ContextOptions{Threads: c.Int("threads"), Flash: c.String("flash-attn")}
 }
@@ -77,6 +78,7 @@ func describeChecks() string {
 	return b.String()
 }
 
+// smokeFile tries a file that is there already. A failed check is an exit code of its own, and all results are shown first.
 func smokeFile(ctx context.Context, c *cli.Context, o *output) error {
 	path, err := ggufFile(c.Args().First())
 	if err != nil {
@@ -104,6 +106,7 @@ func smokeFile(ctx context.Context, c *cli.Context, o *output) error {
 	return r.Err(path)
 }
 
+// limit is the bound that a value was held against, where the check has one.
 func limit(s string) string {
 	if s == "" {
 		return ""

@@ -39,6 +39,8 @@ type runtimeReport struct {
 	Package string `json:"package,omitempty"`
 }
 
+// runtimeStatus shows the libraries that would be used and asks them for their version, so that an error shows here
+// and not in the middle of a preparation.
 func runtimeStatus(ctx context.Context, c *cli.Context, o *output) error {
 	rt, err := findRuntime(c)
 	if err != nil {
@@ -57,6 +59,7 @@ func runtimeStatus(ctx context.Context, c *cli.Context, o *output) error {
 	return nil
 }
 
+// installRuntime fetches the libraries of this platform, or of another one for an archive that carries them.
 func installRuntime(ctx context.Context, c *cli.Context, o *output) error {
 	opts := llamacpp.InstallOptions{Dir: c.String("dir"), Force: c.Bool("force"),
 		Say: func(s string) { o.Emit(pipeline.Started{Stage: "runtime", Says: s}) }}

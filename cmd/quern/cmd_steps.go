@@ -39,6 +39,7 @@ type pulled struct {
 	Files   []hfclient.File `json:"files"`
 }
 
+// pullModel fetches what a conversion reads, and nothing else unless it is asked for.
 func pullModel(ctx context.Context, c *cli.Context, o *output) error {
 	hub, err := hubClient(c)
 	if err != nil {
@@ -86,6 +87,7 @@ func convertCommand() *cli.Command {
 	}
 }
 
+// convertModel runs the stages up to the unquantized file. A GGUF file has nothing to be converted.
 func convertModel(ctx context.Context, c *cli.Context, o *output) error {
 	model, err := subject(c)
 	if err != nil {
@@ -124,6 +126,7 @@ func quantizeCommand() *cli.Command {
 	}
 }
 
+// quantizeModel makes the named types, or a mixture within a budget, in one read of the source.
 func quantizeModel(ctx context.Context, c *cli.Context, o *output) error {
 	s, err := newState(c, c.Args().First())
 	if err != nil {
@@ -169,6 +172,7 @@ type archLine struct {
 	Note  string `json:"note,omitempty"`
 }
 
+// listArchs lists what this build converts, from the registries that conversion itself looks classes up in.
 func listArchs(_ context.Context, c *cli.Context, o *output) error {
 	if name := c.String("rules"); name != "" {
 		return showRules(name, o)

@@ -29,6 +29,7 @@ func tokenizeCommand() *cli.Command {
 	}
 }
 
+// tokenize asks both engines where both can be asked: that they agree is what a user wants to know.
 func tokenize(ctx context.Context, c *cli.Context, o *output) error {
 	s, err := newState(c, c.Args().First())
 	if err != nil {
@@ -68,6 +69,7 @@ func tokenize(ctx context.Context, c *cli.Context, o *output) error {
 	return printIDs(t, theirs, texts, c.Bool("special"), o)
 }
 
+// tokenizeTexts are the texts of the command line and of a file, which can hold what a shell cannot.
 func tokenizeTexts(c *cli.Context) ([]string, error) {
 	texts := c.Args().Tail()
 	f := c.String("file")
@@ -131,6 +133,7 @@ func printIDs(t *tokens.Tokens, theirs [][]int32, texts []string, special bool, 
 	return nil
 }
 
+// print writes the ids alone on a line of their own, so that other programs can read them, and differences under them.
 func (e encoded) print(o *output) error {
 	if o.json {
 		e.IDs = nonNil(e.IDs)
@@ -164,6 +167,7 @@ func marked(ids, other []int32) string {
 	return strings.TrimSpace(strings.Join(parts, " "))
 }
 
+// nonNil makes an empty text an empty list in JSON; null would say that nobody was asked.
 func nonNil(ids []int32) []int32 {
 	if ids == nil {
 		return []int32{}
@@ -171,6 +175,7 @@ func nonNil(ids []int32) []int32 {
 	return ids
 }
 
+// joinIDs writes ids with blanks between them.
 func joinIDs(ids []int32) string {
 	w := make([]string, len(ids))
 	for i, id := range ids {

@@ -32,6 +32,7 @@ func tuneCommand() *cli.Command {
 	}
 }
 
+// tuneFile measures within its budget. After Ctrl-C what was measured until then is told and recorded like a whole run.
 func tuneFile(ctx context.Context, c *cli.Context, o *output) error {
 	path, err := ggufFile(c.Args().First())
 	if err != nil {
@@ -159,6 +160,7 @@ func compareGrid(ctx context.Context, measure tune.Measure, opts tune.Options, o
 	return nil
 }
 
+// lowest is the bottom of a curve: bars are drawn from there, since differences are small beside the values.
 func lowest(v []float64) float64 {
 	n := math.Inf(1)
 	for _, x := range v {

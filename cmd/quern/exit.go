@@ -59,6 +59,7 @@ var exits = []struct {
 	{1, "any other failure, or entries of a batch that failed for different reasons", func(error) bool { return true }},
 }
 
+// isType matches errors that wrap one of the type.
 func isType[T error](err error) bool {
 	var t T
 	return errors.As(err, &t)
@@ -82,6 +83,7 @@ func refused(err error, why ...policy.Reason) bool {
 	return errors.As(err, &r) && slices.Contains(why, r.Why)
 }
 
+// exitCode finds the first row that matches. A batch has a code of its own, made of those of its entries.
 func exitCode(err error) int {
 	var failed *set.Failed
 	if errors.As(err, &failed) {
@@ -101,6 +103,7 @@ type usageError struct{ says, hint string }
 func (e *usageError) Error() string { return e.says }
 func (e *usageError) Hint() string  { return e.hint }
 
+// usagef is a mistake in the command line: what to do instead, and what is wrong.
 func usagef(hint, format string, args ...any) error {
 	return &usageError{fmt.Sprintf(format, args...), hint}
 }

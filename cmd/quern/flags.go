@@ -87,6 +87,7 @@ func splitFlags() []cli.Flag {
 	}
 }
 
+// splitting reads the limits of a part, in the units of llama-gguf-split.
 func splitting(c *cli.Context) (gguf.Splitting, error) {
 	s := gguf.Splitting{MaxTensors: c.Int("split-max-tensors"), EmptyFirst: c.Bool("no-tensor-first-split")}
 	if s.MaxTensors < 0 {
@@ -102,6 +103,7 @@ func splitting(c *cli.Context) (gguf.Splitting, error) {
 	return s, nil
 }
 
+// convertOptions reads what the commands that convert have in common, and refuses what excludes itself before a model is opened.
 func convertOptions(c *cli.Context) (convert.Options, error) {
 	o := convert.Options{
 		As: c.String("as"), Pre: c.String("pre"), Strict: c.Bool("strict"),
@@ -149,6 +151,7 @@ func wishFlags() []cli.Flag {
 	}
 }
 
+// wish reads what is expected of the model on the machine. Zero values leave the choice to the recommendation.
 func wish(c *cli.Context) (recommend.Wish, error) {
 	w := recommend.Wish{Context: c.Int64("context"), Prefer: c.String("prefer"), MinSpeed: c.Float64("min-speed"), Slots: c.Int64("parallel")}
 	switch {
@@ -266,6 +269,7 @@ func policyFlags() []cli.Flag {
 	}
 }
 
+// policyOptions reads the options of llama-quantize: which tensor gets which type.
 func policyOptions(c *cli.Context) (policy.Options, error) {
 	o := policy.Options{Pure: c.Bool("pure"), LeaveOutput: c.Bool("leave-output-tensor"), KeepSplit: c.Bool("keep-split"), AllowRequantize: c.Bool("allow-requantize")}
 	for _, f := range []func(*cli.Context, *policy.Options) error{fixedTypes, patternTypes, overrides, pruned} {
@@ -276,6 +280,7 @@ func policyOptions(c *cli.Context) (policy.Options, error) {
 	return o, nil
 }
 
+// fixedTypes are the two tensors with an option of their own.
 func fixedTypes(c *cli.Context, o *policy.Options) error {
 	if v := c.String("output-tensor-type"); v != "" {
 		t, err := policy.ParseType("--output-tensor-type", v)
@@ -294,6 +299,7 @@ func fixedTypes(c *cli.Context, o *policy.Options) error {
 	return nil
 }
 
+// patternTypes keeps the order of the command line, with those of the file behind: the first pattern that matches a name counts.
 func patternTypes(c *cli.Context, o *policy.Options) error {
 	for _, v := range c.StringSlice("tensor-type") {
 		t, err := policy.ParseTensorType(v)
@@ -315,6 +321,7 @@ func patternTypes(c *cli.Context, o *policy.Options) error {
 	return err
 }
 
+// overrides are metadata to be set in the file that is written.
 func overrides(c *cli.Context, o *policy.Options) error {
 	for _, v := range c.StringSlice("override-kv") {
 		kv, err := policy.ParseOverride(v)
@@ -326,6 +333,7 @@ func overrides(c *cli.Context, o *policy.Options) error {
 	return nil
 }
 
+// pruned are the layers to be left out, by the numbers that they have in the source.
 func pruned(c *cli.Context, o *policy.Options) error {
 	v := c.String("prune-layers")
 	if v == "" {

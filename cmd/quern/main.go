@@ -18,6 +18,7 @@ import (
 	"syscall"
 )
 
+// main ties the program to its process: signals, arguments, exit code.
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	go func() { // a second signal ends the program at once

@@ -21,6 +21,7 @@ type barProgress struct {
 
 func (p *barProgress) started(e pipeline.Started) { p.stage = e.Stage }
 
+// moved draws a new bar when the stage or its total changes: a bar cannot change what it counts.
 func (p *barProgress) moved(e pipeline.Progress) {
 	if p.bar == nil || p.stage != e.Stage || p.total != e.Total {
 		p.clear()
@@ -29,6 +30,7 @@ func (p *barProgress) moved(e pipeline.Progress) {
 	p.bar.Set64(e.Done) //nolint:errcheck // a bar that cannot be drawn must not stop the work
 }
 
+// newBar writes to standard error: standard output belongs to results.
 func newBar(w io.Writer, e pipeline.Progress) *progressbar.ProgressBar {
 	total := e.Total
 	if total <= 0 {
@@ -54,6 +56,7 @@ func newBar(w io.Writer, e pipeline.Progress) *progressbar.ProgressBar {
 
 func (p *barProgress) finished(pipeline.Finished) { p.clear() }
 
+// clear takes the bar off its line before something else is written there.
 func (p *barProgress) clear() {
 	if p.bar != nil {
 		p.bar.Clear() //nolint:errcheck // as above
@@ -67,6 +70,7 @@ type plainProgress struct {
 	next time.Time
 }
 
+// started and the others suit a log: no line is ever written over.
 func (p *plainProgress) started(e pipeline.Started) {
 	p.next = time.Now().Add(time.Minute)
 	fmt.Fprintf(p.w, "%s: %s\n", e.Stage, orElse(e.Says, "started"))
@@ -122,6 +126,7 @@ func (quietProgress) moved(pipeline.Progress)    {}
 func (quietProgress) finished(pipeline.Finished) {}
 func (quietProgress) clear()                     {}
 
+// orElse is s, or other where s says nothing.
 func orElse(s, other string) string {
 	if s == "" {
 		return other

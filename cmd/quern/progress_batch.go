@@ -32,6 +32,7 @@ type liveStage struct {
 	last         pipeline.Progress
 }
 
+// newSetProgress asks the terminal for its size each time it draws, since windows change theirs.
 func newSetProgress(w io.Writer, tty bool) *setProgress {
 	p := &setProgress{w: w, tty: tty, now: time.Now, size: func() (int, int) { return 80, 24 }}
 	if f, ok := w.(*os.File); ok && tty {
@@ -47,6 +48,7 @@ func newSetProgress(w io.Writer, tty bool) *setProgress {
 	return p
 }
 
+// started tells the beginning of what takes long where nothing is redrawn; on a terminal the line appears with the next drawing.
 func (p *setProgress) started(e pipeline.Started) {
 	p.live = append(p.live, &liveStage{entry: e.Entry, stage: e.Stage, from: p.now()})
 	switch name, _, _ := strings.Cut(e.Stage, " "); {
@@ -67,6 +69,7 @@ func (p *setProgress) moved(e pipeline.Progress) {
 	p.draw(false)
 }
 
+// finished takes the line of a stage away; its result is written by the caller, above the lines that remain.
 func (p *setProgress) finished(e pipeline.Finished) {
 	for i, l := range p.live {
 		if l.entry == e.Entry && l.stage == e.Stage {
@@ -77,6 +80,7 @@ func (p *setProgress) finished(e pipeline.Finished) {
 	p.draw(true)
 }
 
+// total keeps the sums for the last line.
 func (p *setProgress) total(t set.Totals) {
 	p.totals = t
 	p.draw(false)
@@ -135,10 +139,12 @@ func (p *setProgress) lines(room int) []string {
 	return append(out, sum)
 }
 
+// round leaves whole seconds: nobody waits for less.
 func round(seconds float64) time.Duration {
 	return time.Duration(seconds * float64(time.Second)).Round(time.Second)
 }
 
+// text is how far a stage is, and how long it will take where it knows its rate.
 func (l *liveStage) text(now time.Time) string {
 	e := l.last
 	if e.Total <= 0 {

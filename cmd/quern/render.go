@@ -168,12 +168,14 @@ func (o *output) forSet() {
 	}
 }
 
+// total passes the state of a whole set on to the kinds of progress that show it.
 func (o *output) total(t set.Totals) {
 	if p, ok := o.bars.(*setProgress); ok {
 		p.total(t)
 	}
 }
 
+// dash stands where a column has nothing to say, so that columns stay columns.
 func dash(s string) string {
 	if s == "" {
 		return ""
