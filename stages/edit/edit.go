@@ -34,8 +34,8 @@ type Edits struct {
 	Set    []gguf.KV
 }
 
-// fixed are keys that describe how a file is laid out, not the model.
-var fixed = []string{gguf.AlignmentKey, gguf.KeySplitNo, gguf.KeySplitCount, gguf.KeySplitTensors, gguf.KeyPad}
+// fixed are keys that describe how a file is laid out, not the model. The alignment does too, and can be chosen: the data moves.
+var fixed = []string{gguf.KeySplitNo, gguf.KeySplitCount, gguf.KeySplitTensors, gguf.KeyPad}
 
 // Apply makes the new metadata. A key keeps its place; new ones come at the end. Errors are *fault.Invalid: a key that is
 // not there, a name that is taken, a key that describes the file's layout.
@@ -123,22 +123,26 @@ func Plan(s *job.State, e Edits, out string) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n, ok := f.Int(gguf.KeySplitCount); ok && n > 1 && out != "" {
-		return nil, &fault.Unsupported{On: s.Model, Says: "a part of a split model is edited where it is", Next: "`quern merge` makes one file of the parts first"}
-	}
 	meta, err := e.Apply(f.Metadata)
 	if err != nil {
 		return nil, err
 	}
+	alignment := (&gguf.Plan{Metadata: meta}).Alignment()
+	stays := out == "" && alignment == f.Alignment
+	if n, ok := f.Int(gguf.KeySplitCount); ok && n > 1 && !stays {
+		return nil, &fault.Unsupported{On: s.Model, Says: "a part of a split model is edited where it is, in its alignment", Next: "`quern merge` makes one file of the parts first"}
+	}
 	r := &Result{File: f, Notes: e.notes(f)}
-	if out == "" {
+	if stays {
 		if r.Plan, r.InPlace, err = f.InPlace(meta); err != nil || r.InPlace {
 			return r, err
 		}
+	}
+	if out == "" {
 		out = s.Source.Path
 	}
 	meta = slices.DeleteFunc(meta, func(kv gguf.KV) bool { return kv.Key == gguf.KeyPad })
-	if r.Plan, err = gguf.Layout(meta, f.Outputs, f.Alignment); err != nil {
+	if r.Plan, err = gguf.Layout(meta, f.Outputs, alignment); err != nil {
 		return nil, err
 	}
 	s.Parts = []*gguf.File{f}

@@ -61,7 +61,7 @@ func TestApply(t *testing.T) {
 		{"rename what is not there", Edits{Rename: [][2]string{{"x", "y"}}}, ""},
 		{"rename to what is there", Edits{Rename: [][2]string{{"a", "b"}}}, ""},
 		{"no architecture", Edits{Delete: []string{"general.architecture"}}, ""},
-		{"the layout's keys", Edits{Set: []gguf.KV{{Key: "general.alignment", Value: uint32(64)}}}, ""},
+		{"the layout's keys", Edits{Set: []gguf.KV{{Key: "split.count", Value: uint16(2)}}}, ""},
 		{"a part's number", Edits{Delete: []string{"split.no"}}, ""},
 		{"into a part's number", Edits{Rename: [][2]string{{"a", "split.count"}}}, ""},
 	} {
