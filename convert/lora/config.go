@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"strconv"
+	"strings"
 
 	"quern/convert/config"
 	"quern/convert/fault"
@@ -42,11 +44,27 @@ func ReadConfig(src fs.FS) (*Config, error) {
 	c.Phrase, _ = o.String("invocation_string")
 	alphas, _ := o.Object("alpha_pattern")
 	c.alphas = len(alphas)
-	if c.Alpha, ok = o.Float("lora_alpha"); !ok {
+	if c.Alpha, ok = alpha(o); !ok {
 		return nil, &fault.Invalid{On: ConfigFile, Says: "lora_alpha is missing or no number", Next: "is the adapter a LoRA? its peft_type is " + text(o, "peft_type")}
 	}
 	c.Invocation, err = tokens(o)
 	return c, err
+}
+
+// alpha may be a text or a switch, as Python makes a number of them.
+func alpha(o config.Object) (float64, bool) {
+	if v, ok := o.Float("lora_alpha"); ok {
+		return v, true
+	}
+	if s, ok := o.String("lora_alpha"); ok {
+		v, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+		return v, err == nil && !strings.ContainsAny(s, "xXpP") // which Python does not read
+	}
+	v, ok := o.Bool("lora_alpha")
+	if v {
+		return 1, ok
+	}
+	return 0, ok
 }
 
 func text(o config.Object, key string) string {

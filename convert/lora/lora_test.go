@@ -116,7 +116,12 @@ func TestConfig(t *testing.T) {
 			t.Errorf("%s: %v, want a warning of %q", in, err, want)
 		}
 	}
-	for _, in := range []string{`{}`, `[]`, `{"lora_alpha": "x"}`, `{"lora_alpha": 1, "alora_invocation_tokens": [1.5]}`, `{"lora_alpha": 1, "alora_invocation_tokens": [-1]}`, `{"lora_alpha": 1, "alora_invocation_tokens": "x"}`} {
+	for in, want := range map[string]float64{`{"lora_alpha": "16"}`: 16, `{"lora_alpha": " 1e1 "}`: 10, `{"lora_alpha": true}`: 1, `{"lora_alpha": false}`: 0} {
+		if c, err := lora.ReadConfig(folder(in, nil)); err != nil || c.Alpha != want {
+			t.Errorf("%s: %+v, %v", in, c, err)
+		}
+	}
+	for _, in := range []string{`{}`, `[]`, `{"lora_alpha": "x"}`, `{"lora_alpha": "0x10"}`, `{"lora_alpha": null}`, `{"lora_alpha": 1, "alora_invocation_tokens": [1.5]}`, `{"lora_alpha": 1, "alora_invocation_tokens": [-1]}`, `{"lora_alpha": 1, "alora_invocation_tokens": "x"}`} {
 		if _, err := lora.ReadConfig(folder(in, nil)); err == nil {
 			t.Errorf("%s: accepted", in)
 		}
