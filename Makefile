@@ -46,8 +46,9 @@ test: build runtime lint cross browser ## format, vet, lint, every test with its
 	[ $$status -eq 0 ] || { grep -A15 -E '^ *--- FAIL' bin/test.log | head -200; exit $$status; }
 	$(MAKE) race arm64
 
-kernels: build runtime arm64 ## the native kernels at length: blocks held against llama.cpp's, and speed beside them
+kernels: build runtime arm64 ## the native kernels at length: blocks held against llama.cpp's, all recorded files by each of them, and speed beside it
 	QUERN_KERNEL_ROWS=200 $(GO) test -count=1 -v -run Native ./quantize/llamacpp > bin/kernels.log 2>&1; status=$$?; grep -oE 'count: .*|differ.*|^(ok|FAIL).*' bin/kernels.log; exit $$status
+	$(GO) test -count=1 -v -timeout 60m -run 'WrittenBytes|PolicyBytes' ./quantize/policy -all > bin/kernels.log 2>&1; status=$$?; grep -oE 'count: .*|^ +[a-z_]+_test.go:[0-9]+: (answers|[a-z0-9-]+ ).*|^(ok|FAIL).*' bin/kernels.log; exit $$status
 	$(GO) test -run '^$$' -bench NativeBeside -benchtime 9x ./quantize/llamacpp
 
 fit: bin/quern runtime ## budgets on the built-in model beside the named types: size, bits a weight, perplexity, KL divergence

@@ -50,7 +50,9 @@ func (m memory) sha() string {
 // maker makes files as llama-quantize would: checkpoints of the cases, converted once, quantized with llama.cpp's kernels.
 type maker struct {
 	t     *testing.T
-	k     kernel.Quantizer
+	k     kernel.Quantizer // the one at work, of kernels
+	byOf  map[string]int   // files that were compared, by the name of the kernel that quern's --kernel takes
+	all   []named
 	files map[string]memory // converted inputs by name and run
 	plans map[string]*gguf.Plan
 
@@ -76,7 +78,48 @@ func newMaker(t *testing.T) *maker {
 	if runtime.GOARCH != "amd64" {
 		t.Skip("the recorded bytes are those of x86-64")
 	}
-	return &maker{t: t, k: llamatest.Kernels(t), files: map[string]memory{}, plans: map[string]*gguf.Plan{}}
+	library := llamatest.Kernels(t)
+	m := &maker{t: t, k: library, all: []named{{"llamacpp", library}}, byOf: map[string]int{}, files: map[string]memory{}, plans: map[string]*gguf.Plan{}}
+	for _, name := range kernel.Names() {
+		native, err := kernel.New(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.all = append(m.all, named{name, kernel.NewPair(native, func() (kernel.Quantizer, error) { return library, nil })})
+	}
+	return m
+}
+
+// named is what a value of --kernel stands for.
+type named struct {
+	name string
+	kernel.Quantizer
+}
+
+// kernels are those that an answer is made with: llama.cpp's always, our own where they write its blocks. Plain Go is as slow as
+// llama.cpp's, so without -all it makes those of one input.
+func (m *maker) kernels(input string, args []string) []named {
+	if slow(args) {
+		return m.all[:1]
+	}
+	return slices.DeleteFunc(slices.Clone(m.all), func(k named) bool { return k.name == "go" && input != "dense-llama" && !*everything })
+}
+
+// each makes the files of an answer with every kernel and hands them to check.
+func (m *maker) each(input, run string, args []string, prepare [][]string, check func(made []memory, err error)) {
+	for _, k := range m.kernels(input, args) {
+		m.k = k
+		check(m.run(input, run, "", args, prepare))
+		m.byOf[k.name]++
+	}
+	m.k = m.all[0]
+}
+
+// tell logs how many files each kernel made.
+func (m *maker) tell() {
+	for _, k := range m.all {
+		m.t.Logf("count: --kernel %s: %d files, byte for byte", k.name, m.byOf[k.name])
+	}
 }
 
 // converted is the GGUF file of an input, with the digest that the answers name.
@@ -289,26 +332,28 @@ func TestWrittenBytes(t *testing.T) {
 			t.Errorf("%s: the converted input differs from the reference's", file)
 			continue
 		}
-		made, err := m.run(d.Input, d.Run, "", d.Args, d.Prepare)
-		if err != nil {
-			t.Errorf("%s: %v", file, err)
-			continue
-		}
 		part := 0
 		if d.File != "" {
 			fmt.Sscanf(d.File, "out-%d-of-", &part)
 			part--
 		}
 		count++
-		if made[part].sha() == d.SHA256 {
-			continue
-		}
-		a, err := conformance.ReadAnswer(data(t), file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Errorf("%s: %v", file, a.Check(bytes.NewReader(made[part]), int64(len(made[part])), conformance.Tolerance{}))
+		m.each(d.Input, d.Run, d.Args, d.Prepare, func(made []memory, err error) {
+			if err != nil {
+				t.Errorf("%s: %s: %v", file, m.k.Name(), err)
+				return
+			}
+			if made[part].sha() == d.SHA256 {
+				return
+			}
+			a, err := conformance.ReadAnswer(data(t), file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Errorf("%s: %s: %v", file, m.k.Name(), a.Check(bytes.NewReader(made[part]), int64(len(made[part])), conformance.Tolerance{}))
+		})
 	}
+	m.tell()
 	t.Logf("%d files, byte for byte; %d left out, not converted: %q", count, left, m.missing)
 }
 
@@ -362,17 +407,17 @@ func TestPolicyBytes(t *testing.T) {
 			if with != "" {
 				args = append([]string{"--imatrix", with}, args...)
 			}
-			made, err := m.run(d.Input, d.Run, "", args, nil)
-			if err != nil {
-				t.Errorf("%s %s: %v", d.Input, name, err)
-				continue
-			}
 			count++
-			if made[0].sha() != a.SHA256 {
-				t.Errorf("%s %s: the file differs", d.Input, name)
-			}
+			m.each(d.Input, d.Run, args, nil, func(made []memory, err error) {
+				if err != nil {
+					t.Errorf("%s %s: %s: %v", d.Input, name, m.k.Name(), err)
+				} else if made[0].sha() != a.SHA256 {
+					t.Errorf("%s %s: %s: the file differs", d.Input, name, m.k.Name())
+				}
+			})
 		}
 	}
+	m.tell()
 	t.Logf("%d files of %d inputs, byte for byte; %d left out, not converted: %q", count, len(files)+1, left, m.missing)
 }
 
