@@ -22,7 +22,7 @@ func printAdvice(s *job.State, o *output) {
 	}
 	line := func(label, format string, args ...any) { o.printf("%-9s%s\n", label, fmt.Sprintf(format, args...)) }
 	for _, r := range a.Reasons {
-		if r.About != "type" { // stands above
+		if r.About != "type" && r.About != "better" { // they stand above
 			line(r.About, "%s", r.Says)
 		}
 	}

@@ -45,7 +45,7 @@ func tuneFile(ctx context.Context, c *cli.Context, o *output) error {
 	m := machine.Detect(ctx, filepath.Dir(path))
 	opts := tune.Options{Start: tune.Point{Threads: m.FastCores(), Flash: "on", KV: "f16", UBatch: 512, Batch: 2048}, Cores: max(m.Cores, 1), Prompt: prompt,
 		Budget: c.Duration("budget"), Progress: func(t tune.Trial, spent, budget time.Duration) {
-			o.Emit(pipeline.Progress{Stage: "tune", Item: t.Point.String(), Done: int64(spent.Seconds()), Total: int64(budget.Seconds()), Unit: "s"})
+			o.Emit(pipeline.Progress{Stage: "tune", Item: t.Point.String(), Done: int64(min(spent, budget).Seconds()), Total: int64(budget.Seconds()), Unit: "s"})
 		}}
 	if c.Bool("dry-run") {
 		for _, p := range tune.Grid(opts) {

@@ -33,7 +33,8 @@ type Wish struct {
 	MinSpeed float64 // tokens a second
 	Type     string  // fixed by the user
 	Imatrix  bool    // an importance matrix will be used
-	Factor   float64 // calibration of this machine, see Predict
+
+	Calibration Calibration // by this machine's own records
 }
 
 // Fit says how a need stands to the budget.
@@ -172,7 +173,7 @@ func rate(m *machine.Machine, s *Shape, cands []Candidate, set Setting, budget i
 		if r.KLD, known = KLD(c.Type, w.Imatrix); !known {
 			r.KLD = lossByBits(c.BPW)
 		}
-		r.Speed = Predict(m, s, c.Weights, c.ActiveBytes, c.Type, set, w.Factor)
+		r.Speed = Predict(m, s, c.Weights, c.ActiveBytes, c.Type, set, w.Calibration)
 		switch n := r.Memory.Total(); {
 		case float64(n) <= fitShare*float64(budget):
 			r.Fit = Fits

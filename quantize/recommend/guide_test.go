@@ -110,7 +110,7 @@ func batchCosts(mac string, batch int64) func(t *testing.T) (string, bool) {
 		big.Batch, big.MicroBatch = 2048, batch
 		a, b := s.ComputeBytes(set), s.ComputeBytes(big)
 		w := byBits(s)[0]
-		same := Predict(m, s, w.Weights, w.ActiveBytes, w.Type, set, 0).Generation == Predict(m, s, w.Weights, w.ActiveBytes, w.Type, big, 0).Generation
+		same := Predict(m, s, w.Weights, w.ActiveBytes, w.Type, set, Calibration{}).Generation == Predict(m, s, w.Weights, w.ActiveBytes, w.Type, big, Calibration{}).Generation
 		return fmt.Sprintf("compute %+.0f MB, generation unchanged", float64(b-a)/1e6), same && (batch <= 512) == (b <= a)
 	}
 }
@@ -173,7 +173,7 @@ func faster(slow, fast string) func(t *testing.T) (string, bool) {
 		w := byBits(s)[0]
 		one := func(mac string) float64 {
 			m := at(t, mac)
-			return Predict(m, s, w.Weights, w.ActiveBytes, w.Type, firstSetting(m, s, Wish{Context: 2048}), 0).Generation
+			return Predict(m, s, w.Weights, w.ActiveBytes, w.Type, firstSetting(m, s, Wish{Context: 2048}), Calibration{}).Generation
 		}
 		a, b := one(slow), one(fast)
 		return fmt.Sprintf("%.0f and %.0f tokens/s", a, b), b > 3*a

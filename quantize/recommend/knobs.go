@@ -1,5 +1,7 @@
 package recommend
 
+import "slices"
+
 // Knobs are settings that tune measured to be the best of a machine for a model. Zero fields were not searched.
 type Knobs struct {
 	Batch      int64   `json:"batch,omitempty"`
@@ -28,6 +30,9 @@ func (c *Choice) Apply(s *Shape, k Knobs) {
 	case k.FlashAttn == "on":
 		set.FlashAttn = true
 	}
+	if k.KV == "q8_0" && set.FlashAttn { // the other way round only memory decides
+		set.KV = k.KV
+	}
 	if set == c.Setting {
 		return
 	}
@@ -36,5 +41,15 @@ func (c *Choice) Apply(s *Shape, k Knobs) {
 		return
 	}
 	c.Setting, c.Memory = set, need
-	c.say("tuned", "-b %d -ub %d -t %d: measured here by quern tune, %.0f %% faster than the default", set.Batch, set.MicroBatch, set.Threads, 100*(k.Gain-1))
+	c.reconsider(set)
+	c.say("tuned", "-b %d -ub %d -t %d, cache %s, flash attention %v: measured here by quern tune, %.0f %% faster than the default", set.Batch, set.MicroBatch, set.Threads, set.KV, set.FlashAttn, 100*(k.Gain-1))
+}
+
+// reconsider takes back the reasons for values that are others now.
+func (c *Choice) reconsider(set Setting) {
+	stale := map[string]bool{"batch": true, "threads": true, "flash": true, "cache": true}
+	c.Reasons = slices.DeleteFunc(c.Reasons, func(r Reason) bool { return stale[r.About] })
+	if set.KV != "f16" {
+		c.say("cache", "%s", set.KV)
+	}
 }

@@ -136,13 +136,13 @@ func TestFasterMachines(t *testing.T) {
 			bytes := int64(float64(s.Params) * 4.9 / 8)
 			m := &machine.Machine{Chip: chip.Name, GPUCores: chip.GPUCores, Memory: 64 << 30, Bandwidth: 50 + rng.Int64N(800)}
 			m.Complete()
-			base := Predict(m, s, bytes, bytes, "Q4_K_M", o, 0)
+			base := Predict(m, s, bytes, bytes, "Q4_K_M", o, Calibration{})
 			faster := *m
 			faster.Bandwidth += 1 + rng.Int64N(400)
 			wider := *m
 			wider.GPUCores += 1 + rng.IntN(40)
-			for name, sp := range map[string]Speed{"more bandwidth": Predict(&faster, s, bytes, bytes, "Q4_K_M", o, 0), "more cores": Predict(&wider, s, bytes, bytes, "Q4_K_M", o, 0),
-				"fewer bytes": Predict(m, s, bytes/2, bytes/2, "Q4_K_M", o, 0)} {
+			for name, sp := range map[string]Speed{"more bandwidth": Predict(&faster, s, bytes, bytes, "Q4_K_M", o, Calibration{}), "more cores": Predict(&wider, s, bytes, bytes, "Q4_K_M", o, Calibration{}),
+				"fewer bytes": Predict(m, s, bytes/2, bytes/2, "Q4_K_M", o, Calibration{})} {
 				if sp.Generation < base.Generation*(1-1e-9) || sp.Prefill < base.Prefill*(1-1e-9) {
 					t.Errorf("%s, %s: %s predicts %.2f, %.0f after %.2f, %.0f", chip.Name, s.Arch, name, sp.Generation, sp.Prefill, base.Generation, base.Prefill)
 				}

@@ -23,8 +23,8 @@ func (c *Choice) say(about, format string, a ...any) {
 func (c *Choice) settle(s *Shape, rows []Row, best int, set Setting, w Wish) {
 	c.Runs, c.Rows, c.Setting, c.Row = true, rows, set, rows[best]
 	c.Shipped = c.Speed.Generation
-	if w.Factor > 0 {
-		c.Shipped /= w.Factor
+	if f := w.Calibration.Factor; f > 0 {
+		c.Shipped /= f
 	}
 	for i := range rows {
 		if i != best {
@@ -208,6 +208,8 @@ func Size(n int64) string {
 		return fmt.Sprintf("%d B", n)
 	case f < 1e6:
 		return fmt.Sprintf("%.0f kB", f/1e3)
+	case f < 1e7:
+		return fmt.Sprintf("%.1f MB", f/1e6)
 	case f < 1e9:
 		return fmt.Sprintf("%.0f MB", f/1e6)
 	case f < 1e11:

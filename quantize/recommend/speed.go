@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math"
 	"strings"
+	"time"
 
 	"quern/quantize/machine"
 )
@@ -149,10 +150,28 @@ func (s *Shape) kind() string {
 	return "dense"
 }
 
+// Calibration is what a machine's own records say of the shipped constants. Zero: nothing was measured.
+type Calibration struct {
+	Factor  float64   // measured over predicted generation speed, the median
+	Spread  float64   // nine in ten records are within this factor of it
+	Records int       // how many there are
+	Last    time.Time // when the last was made
+}
+
+// spread is the factor of a corrected prediction's interval: the records' own, but no less than a tenth, and a quarter while
+// there are too few to tell.
+func (c Calibration) spread() float64 {
+	if c.Records < fewRecords {
+		return max(c.Spread, 1.25)
+	}
+	return max(c.Spread, 1.10)
+}
+
+const fewRecords = 3
+
 // Predict estimates speeds with an empty cache of the setting's type, as benchmarks state them; depth is for Setting's own use
-// in ranking contexts. factor is the calibration of this machine: measured over predicted generation speed of earlier runs, 0 or
-// 1 where there are none.
-func Predict(m *machine.Machine, s *Shape, weights int64, activeBytes int64, typeName string, o Setting, factor float64) Speed {
+// in ranking contexts.
+func Predict(m *machine.Machine, s *Shape, weights int64, activeBytes int64, typeName string, o Setting, cal Calibration) Speed {
 	l := load{kind: s.kind(), type_: typeName, readGB: float64(activeBytes) / 1e9, activeB: float64(s.ActiveParams) / 1e9, layers: float64(s.run()),
 		depth: usualDepth, promptToken: 512}
 	used := o
@@ -170,18 +189,16 @@ func Predict(m *machine.Machine, s *Shape, weights int64, activeBytes int64, typ
 	if g.generation == "M6" || g.generation == "A18" {
 		sp.Confidence, spread = "assumed", spread*1.2 // no measurement of these is published
 	}
-	if factor > 0 && factor != 1 {
-		sp.Generation *= factor
-		sp.Confidence, spread = "measured", measuredSpread
+	if cal.Factor > 0 {
+		sp.Generation *= cal.Factor
+		sp.Confidence, spread = "measured", cal.spread()
 	}
 	sp.Low, sp.High = sp.Generation/spread, sp.Generation*spread
 	return sp
 }
 
-const (
-	usualDepth     = 512  // tokens in the cache for which speeds are stated
-	measuredSpread = 1.10 // of a prediction that this machine's own records correct
-)
+// usualDepth is the number of tokens in the cache for which speeds are stated.
+const usualDepth = 512
 
 // onCPU is bound by memory bandwidth; prompts by arithmetic, 16 x 10^9 weights a second and core.
 func onCPU(m *machine.Machine, l load) Speed {

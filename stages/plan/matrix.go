@@ -48,7 +48,7 @@ func MatrixTime(s *job.State) time.Duration {
 		}
 	}
 	bytes := int64(float64(shape.Params) * matrixBits / 8)
-	sp := recommend.Predict(s.Machine, shape, bytes, bytes, "Q8_0", recommend.Setting{Context: matrixChunk, Slots: 1, KV: "f16", MicroBatch: matrixChunk, Batch: matrixChunk}, 1)
+	sp := recommend.Predict(s.Machine, shape, bytes, bytes, "Q8_0", recommend.Setting{Context: matrixChunk, Slots: 1, KV: "f16", MicroBatch: matrixChunk, Batch: matrixChunk}, recommend.Calibration{})
 	if sp.Prefill <= 0 {
 		return 0
 	}

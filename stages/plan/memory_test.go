@@ -33,6 +33,17 @@ const widening = 16
 // unmodelled are the architectures whose compute buffer is only estimated.
 var unmodelled = map[string]string{"wavtokenizer-dec": "the convolutions of this vocoder are not followed"}
 
+// typical are the cases of the short form: one of each kind of cache and block that many people run. QUERN_MEMORY=all
+// (make memory) compares every architecture.
+var typical = []string{"llama31-8b", "qwen25-05b", "qwen3-06b", "qwen3moe", "qwen3next", "gemma2-2b-it", "gemma3-4b", "gemma3n-text", "gptoss-mxfp4", "deepseek3",
+	"nemotron-h", "llama4-text", "phi3-mini-4k", "falcon-h1", "mamba2", "lfm2", "granite4-h-tiny", "gpt2", "rwkv7-fla", "bert-bge", "t5-small", "olmo2", "glm4moe"}
+
+// wholeTally are the fewest architectures that the long form compares, shortTally the short one.
+const (
+	wholeTally = 125
+	shortTally = 22
+)
+
 // tally collects what was compared, by architecture.
 type tally struct {
 	rows   int
@@ -43,8 +54,9 @@ type tally struct {
 // TestMemory holds the memory model against what llama.cpp says when it loads small models on the CPU: weights, cache and
 // states to the hundredth of a MiB that it prints, compute buffers within 5 %, the worst within 15 %.
 func TestMemory(t *testing.T) {
-	if testing.Short() {
-		t.Skip("skipped: loads two hundred models")
+	long := os.Getenv("QUERN_MEMORY") == "all"
+	if testing.Short() && !long {
+		t.Skip("skipped: loads dozens of models")
 	}
 	all := fstest.MapFS{}
 	bundles, err := filepath.Glob("../../convert/testdata/*.tar.zst")
@@ -58,14 +70,21 @@ func TestMemory(t *testing.T) {
 		}
 		maps.Copy(all, tree.(fstest.MapFS))
 	}
-	dirs, err := all.ReadDir("convert")
-	if err != nil {
-		t.Fatal(err)
+	names, least := typical, shortTally
+	if long {
+		dirs, err := all.ReadDir("convert")
+		if err != nil {
+			t.Fatal(err)
+		}
+		names, least = nil, wholeTally
+		for _, d := range dirs {
+			names = append(names, d.Name())
+		}
 	}
 	seen := &tally{errors: map[string][]float64{}, none: map[string]string{}}
 	h := &holder{}
-	for _, d := range dirs {
-		memoryCase(t, all, d.Name(), h, seen)
+	for _, name := range names {
+		memoryCase(t, all, name, h, seen)
 	}
 	for _, a := range slices.Sorted(maps.Keys(seen.none)) {
 		if len(seen.errors[a]) == 0 {
@@ -87,7 +106,7 @@ func TestMemory(t *testing.T) {
 	nine := compute[len(compute)*9/10]
 	t.Logf("count: %d architectures, %d settings: weights, cache and states exact; compute: median error %.2f %%, nine in ten within %.2f %%, worst %.1f %%",
 		len(seen.errors), seen.rows, 100*compute[len(compute)/2], 100*nine, 100*worst)
-	if nine > .05 || worst > .15 || len(seen.errors) < 125 {
+	if nine > .05 || worst > .15 || len(seen.errors) < least {
 		t.Errorf("%d architectures; compute buffers: nine in ten within %.1f %%, worst %.1f %%", len(seen.errors), 100*nine, 100*worst)
 	}
 }

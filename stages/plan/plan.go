@@ -100,14 +100,12 @@ func Advise(ctx context.Context, s *job.State) error {
 	if len(s.Types) > 0 {
 		w.Type = strings.ToUpper(s.Types[0])
 	}
-	if s.For == "" && w.Factor == 0 {
-		w.Factor, s.Knobs = Experience(s.Machine)
+	learn(s, &w, cands)
+	if s.Advice, err = recommend.Choose(s.Machine, s.Shape, cands, w); err != nil {
+		return err
 	}
-	s.Advice, err = recommend.Choose(s.Machine, s.Shape, cands, w)
-	if err == nil && s.Knobs != nil {
-		s.Advice.Apply(s.Shape, *s.Knobs)
-	}
-	return err
+	taught(s, w.Calibration)
+	return nil
 }
 
 // detect finds out what the machine is, or makes the one that --for describes.
@@ -237,6 +235,9 @@ func lines(s *job.State) []pipeline.Line {
 	}
 	if s.Advice != nil && len(s.Files) > 0 {
 		add("type", "%s", choiceText(s))
+		if better := said(s.Advice.Reasons, "better"); better != "" {
+			add("better", "%s", better)
+		}
 	}
 	if p := s.Projector(); p != nil {
 		add("projector", "%s", towerText(p))

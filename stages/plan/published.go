@@ -163,12 +163,11 @@ func rankPublished(ctx context.Context, s *job.State, names []string) error {
 	if s.Shape, err = wholeShape(byType, cands); err != nil {
 		return err
 	}
-	if s.For == "" && w.Factor == 0 {
-		w.Factor, s.Knobs = Experience(s.Machine)
-	}
+	learn(s, &w, cands)
 	if s.Advice, err = recommend.Choose(s.Machine, s.Shape, cands, w); err != nil {
 		return err
 	}
+	taught(s, w.Calibration)
 	add := func(about, says string) {
 		s.Advice.Reasons = append(s.Advice.Reasons, recommend.Reason{About: about, Says: says})
 	}

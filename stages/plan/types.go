@@ -223,10 +223,16 @@ func place(s *job.State) error {
 	return nil
 }
 
+// ggufSuffix ends the names of repositories that hold a model's GGUF files.
+const ggufSuffix = "-GGUF"
+
 // baseName is the output's name without its type. A GGUF source brings its own type at the end; it is taken off.
 func baseName(s *job.State) string {
 	n := s.Source.Name
 	if !s.Source.IsGGUF() {
+		if end := len(n) - len(ggufSuffix); s.Parts != nil && end > 0 && strings.EqualFold(n[end:], ggufSuffix) {
+			return n[:end]
+		}
 		return n
 	}
 	if i := strings.LastIndexByte(n, '-'); i > 0 {
