@@ -40,7 +40,7 @@ func Open(ctx context.Context, s *job.State) error {
 			return rankPublished(ctx, s, names)
 		}
 		if onlyConfig(s.Source.FS) && !s.Convert.VocabOnly {
-			f, err := sketch(s.Source.FS)
+			f, err := Sketch(s.Source.FS)
 			if f != nil {
 				s.Parts = []*gguf.File{f}
 			}
