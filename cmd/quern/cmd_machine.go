@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"quern/convert/fault"
@@ -33,8 +34,11 @@ type machineReport struct {
 	*machine.Machine
 	Budget    int64    `json:"budget_bytes"`
 	BudgetWhy string   `json:"budget_reason"`
+	Power     string   `json:"power,omitempty"`
 	Runtime   string   `json:"runtime,omitempty"`
 	Missing   []string `json:"missing,omitempty"`
+
+	Devices []llamacpp.Device `json:"devices,omitempty"` // that the runtime reports
 }
 
 func showMachine(ctx context.Context, c *cli.Context, o *output) error {
@@ -50,19 +54,60 @@ func showMachine(ctx context.Context, c *cli.Context, o *output) error {
 		return err
 	}
 	r := machineReport{Machine: m}
-	r.Budget, r.BudgetWhy = recommend.Budget(m)
-	here := c.String("for") == "" && len(c.StringSlice("from")) == 0
-	if here {
-		r.Missing = m.Missing()
-		if rt, err := findRuntime(c); err != nil {
-			r.Missing = append(r.Missing, "llama.cpp libraries: "+hintOf(err))
-		} else {
-			r.Runtime = fmt.Sprintf("llama.cpp %s, %s (%s)", llamacpp.Version, rt.Dir, rt.Origin)
-		}
+	if here := c.String("for") == "" && len(c.StringSlice("from")) == 0; here {
+		r.Power, r.Missing = machine.PowerNow(ctx).String(), m.Missing()
+		r.askRuntime(ctx, c)
 	}
+	r.Budget, r.BudgetWhy = recommend.Budget(m)
 	o.Emit(pipeline.Result{Type: "machine", Data: r})
 	r.print(o)
 	return nil
+}
+
+// askRuntime starts the llama.cpp libraries in a child: which version they are, what they compute on, and on a Mac how much memory
+// Metal would take at most, which replaces the table's value.
+func (r *machineReport) askRuntime(ctx context.Context, c *cli.Context) {
+	rt, err := findRuntime(c)
+	if err != nil {
+		r.Missing = append(r.Missing, "llama.cpp libraries: "+hintOf(err))
+		return
+	}
+	r.Runtime = fmt.Sprintf("llama.cpp %s, %s (%s)", llamacpp.Version, rt.Dir, rt.Origin)
+	child, err := llamacpp.Start(ctx, rt, workerOf(c), llamacpp.StartOptions{})
+	if err != nil {
+		r.Missing = append(r.Missing, "a runtime that starts: "+strings.TrimSuffix(errorText(err)+": "+hintOf(err), ": "))
+		return
+	}
+	defer child.Close()
+	r.Devices = child.System.Devices
+	metal := false
+	for _, d := range r.Devices {
+		if d.Backend == "MTL" || strings.HasPrefix(d.Backend, "Metal") {
+			metal = true
+			r.Machine.LiveWorkingSet(int64(d.Total))
+		}
+	}
+	if r.Machine.Apple() && !metal {
+		r.Missing = append(r.Missing, "Metal: this runtime has no Metal device; `quern runtime install` brings one that has")
+	}
+	if slow := slowBuild(r.Features, child.System.Features); slow != "" {
+		r.Missing = append(r.Missing, "a faster build: the runtime does not use "+slow+", which this processor has; `quern runtime install` brings one that does")
+	}
+}
+
+// slowBuild names the widest vector instructions that the processor has and the runtime does not use, "" where there are none.
+// says is what llama_print_system_info writes, such as "AVX2 = 1 | FMA = 1".
+func slowBuild(has []string, says string) string {
+	if says == "" {
+		return ""
+	}
+	for _, f := range []string{"avx512f", "avx2", "asimddp"} {
+		name := map[string]string{"avx512f": "AVX512", "avx2": "AVX2", "asimddp": "DOTPROD"}[f]
+		if slices.Contains(has, f) && !strings.Contains(says, name+" = 1") {
+			return name
+		}
+	}
+	return ""
 }
 
 // machineOf is the machine that the options describe, or this one.
@@ -95,10 +140,10 @@ func (r machineReport) print(o *output) {
 	if m.Model != "" {
 		line("model", "%s", m.Model)
 	}
-	line("system", "%s %s", m.OS, m.OSVersion)
+	line("system", "%s", strings.TrimSpace(m.OS+" "+m.OSVersion))
 	line("cores", "%s", coresText(m))
 	if m.Memory > 0 {
-		line("memory", "%s, %s available", gibText(m.Memory), gibText(m.Available))
+		line("memory", "%s", memoryText(m))
 	}
 	if m.GPUCores > 0 {
 		line("gpu", "%d cores, Metal family %d%s", m.GPUCores, m.GPUFamily, map[bool]string{true: ", tensor units"}[m.HasTensor])
@@ -107,19 +152,28 @@ func (r machineReport) print(o *output) {
 		line("bandwidth", "%d GB/s", m.Bandwidth)
 	}
 	if m.WorkingSet > 0 {
-		line("working set", "%s", gibText(m.WorkingSet))
+		line("working set", "%s: the most that Metal takes", recommend.Size(m.WorkingSet))
+	}
+	if m.WiredLimit > 0 {
+		line("wired limit", "%s, set by iogpu.wired_limit_mb", recommend.Size(m.WiredLimit))
 	}
 	if m.Memory > 0 {
-		line("budget", "%s: %s", gibText(r.Budget), r.BudgetWhy)
+		line("budget", "%s for a model: %s", recommend.Size(r.Budget), r.BudgetWhy)
+	}
+	if r.Power != "" {
+		line("power", "%s", r.Power)
 	}
 	if m.DiskFree > 0 {
-		line("disk", "%s free in %s", gibText(m.DiskFree), filepath.Base(abs(".")))
+		line("disk", "%s free in %s", recommend.Size(m.DiskFree), filepath.Base(abs(".")))
 	}
 	if len(m.Features) > 0 {
 		line("features", "%s", strings.Join(m.Features, " "))
 	}
 	if r.Runtime != "" {
 		line("runtime", "%s", r.Runtime)
+	}
+	for _, d := range r.Devices {
+		line("device", "%s", deviceText(d))
 	}
 	if len(m.Assumed) > 0 {
 		line("assumed", "%s: from the table, not from the machine", strings.Join(m.Assumed, ", "))
@@ -140,4 +194,25 @@ func coresText(m *machine.Machine) string {
 	return fmt.Sprintf("%d (%s); %d for inference", m.Cores, strings.Join(parts, ", "), m.FastCores())
 }
 
-func gibText(n int64) string { return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30)) }
+// memoryText gives a Mac's memory as it is sold, in powers of two.
+func memoryText(m *machine.Machine) string {
+	t := recommend.Size(m.Memory)
+	if m.Apple() {
+		t = fmt.Sprintf("%d GB as sold (%s in powers of ten)", m.Memory>>30, t)
+	}
+	if m.Available > 0 && m.Available < m.Memory {
+		t += ", " + recommend.Size(m.Available) + " available"
+	}
+	return t
+}
+
+func deviceText(d llamacpp.Device) string {
+	t := d.Name
+	if d.Description != "" && d.Description != d.Name {
+		t += ", " + strings.TrimSpace(d.Description)
+	}
+	if d.Total > 0 {
+		t += ", " + recommend.Size(int64(d.Total))
+	}
+	return t
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -89,6 +90,15 @@ func (m *Machine) Complete() {
 	if m.WiredLimit > 0 {
 		m.WorkingSet = m.WiredLimit // the user's own limit replaces the default
 	}
+}
+
+// LiveWorkingSet takes what the runtime's Metal device says over the table's value. A limit that the user set is in it already.
+func (m *Machine) LiveWorkingSet(bytes int64) {
+	if bytes <= 0 {
+		return
+	}
+	m.WorkingSet = bytes
+	m.Assumed = slices.DeleteFunc(m.Assumed, func(f string) bool { return f == "working_set_bytes" })
 }
 
 // chip is the table's row for the machine: the one with its GPU cores, else the one with its CPU cores, else the smallest of that name.

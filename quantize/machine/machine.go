@@ -28,8 +28,9 @@ type Machine struct {
 	Metal      bool  `json:"metal"`
 	HasTensor  bool  `json:"metal_tensor,omitempty"` // matrix units in the GPU, M5 and later
 
-	Features   []string `json:"cpu_features,omitempty"` // instruction sets that matter for kernels
-	Rosetta    bool     `json:"rosetta,omitempty"`      // an x86 process on Apple Silicon
+	Features   []string `json:"cpu_features,omitempty"`          // instruction sets that matter for kernels
+	Rosetta    bool     `json:"rosetta,omitempty"`               // an x86 process on Apple Silicon
+	NoTools    bool     `json:"no_command_line_tools,omitempty"` // macOS without Apple's compilers
 	OnBattery  bool     `json:"on_battery,omitempty"`
 	LowPower   bool     `json:"low_power_mode,omitempty"`
 	SpeedLimit int      `json:"cpu_speed_limit_percent,omitempty"` // below 100 when the machine is throttled for heat

@@ -3,6 +3,7 @@ package machine
 import (
 	"os"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -137,5 +138,26 @@ func TestDetectHere(t *testing.T) {
 	m := Detect(t.Context(), t.TempDir())
 	if m.Memory <= 0 || m.Cores <= 0 || m.DiskFree <= 0 {
 		t.Errorf("%+v", m)
+	}
+}
+
+// What the runtime's Metal device says replaces the table's value, and is no assumption any more; so do missing things name their cure.
+func TestLiveWorkingSet(t *testing.T) {
+	m, err := For("M3 Pro 18GB")
+	if err != nil {
+		t.Fatal(err)
+	}
+	assumed := len(m.Assumed)
+	m.LiveWorkingSet(0)
+	if len(m.Assumed) != assumed {
+		t.Error("nothing was said, and the table's value is no assumption any more")
+	}
+	m.LiveWorkingSet(14 << 30)
+	if m.WorkingSet != 14<<30 || len(m.Assumed) != assumed-1 {
+		t.Errorf("%d bytes, assumed %v", m.WorkingSet, m.Assumed)
+	}
+	m.NoTools, m.Rosetta, m.SpeedLimit, m.LowPower = true, true, 70, true
+	if got := strings.Join(m.Missing(), "\n"); strings.Count(got, "\n") != 3 || !strings.Contains(got, "xcode-select --install") || !strings.Contains(got, "Rosetta") {
+		t.Error(got)
 	}
 }

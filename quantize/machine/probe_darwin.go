@@ -18,6 +18,7 @@ func (m *Machine) probe(ctx context.Context) {
 		ask(func(s string) { _ = m.ParseDisplays(s) }, "system_profiler", "SPDisplaysDataType", "-json") // not JSON: not known
 	}
 	ask(m.ParseVMStat, "vm_stat")
+	m.NoTools = exec.CommandContext(ctx, "xcode-select", "-p").Run() != nil
 	m.askPower(ctx)
 }
 

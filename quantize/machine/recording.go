@@ -34,6 +34,7 @@ func (m *Machine) Missing() []string {
 	}
 	add(m.Rosetta, "a native build: this is an x86-64 program under Rosetta, several times slower; take the darwin-arm64 archive")
 	add(m.Apple() && m.GPUCores == 0, "Metal: no GPU was found; a virtual machine without a GPU shows the same")
+	add(m.NoTools, "Apple's command line tools: needed only to build llama.cpp yourself; `xcode-select --install`")
 	add(m.LowPower, "full speed: low power mode is on (System Settings, Battery)")
 	add(m.SpeedLimit > 0 && m.SpeedLimit < 100, "cooling: the system limits the processor for heat; measure again when it is cool")
 	return list
