@@ -251,11 +251,7 @@ func (c *Choice) largestContext(s *Shape) int64 {
 	if limit == 0 {
 		limit = 1 << 20
 	}
-	fits := func(ctx int64) bool {
-		set := c.Setting
-		set.Context = ctx
-		return s.Needs(c.loaded(), set).Total() <= int64(fitShare*float64(c.Budget))
-	}
+	fits := func(ctx int64) bool { return c.fitsAt(s, ctx) }
 	if fits(limit) {
 		return limit
 	}
@@ -268,5 +264,18 @@ func (c *Choice) largestContext(s *Shape) int64 {
 			hi = mid - 1
 		}
 	}
+	if !c.Runs {
+		return lo * 1024
+	}
 	return max(lo*1024, min(c.Setting.Context, limit))
+}
+
+// fitsAt tells whether the chosen type fits comfortably at another context.
+func (c *Choice) fitsAt(s *Shape, context int64) bool {
+	if context <= 0 {
+		return false
+	}
+	set := c.Setting
+	set.Context = context
+	return s.Needs(c.loaded(), set).Total() <= int64(fitShare*float64(c.Budget))
 }

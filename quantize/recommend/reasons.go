@@ -8,7 +8,7 @@ import (
 
 // Reason is why one value of a choice is what it is.
 type Reason struct {
-	About string // type, memory, context, cache, batch, flash, threads, speed, tuned, budget; help: what to do where nothing fits
+	About string // type, memory, context, cache, batch, flash, threads, floor, tuned, budget; help: what to do where nothing fits
 	Says  string
 }
 
@@ -47,12 +47,25 @@ func (c *Choice) against(r *Row, w Wish) string {
 		return "loses too much to be chosen unasked"
 	case r.tooSlow(w) && !c.tooSlow(w):
 		return "too slow"
+	case !c.Runs:
+		return "fits"
 	case r.KLD <= c.KLD:
 		return fmt.Sprintf("%.0f %% slower", 100*(1-r.Speed.Generation/c.Speed.Generation))
 	case slower:
-		return fmt.Sprintf("loses %.1f times as much, and slower", r.KLD/c.KLD)
+		return c.losing(r) + ", and slower"
 	case r.Weights < c.Weights:
-		return fmt.Sprintf("saves %s, loses %.1f times as much", Size(c.Weights-r.Weights), r.KLD/c.KLD)
+		return fmt.Sprintf("saves %s, %s", Size(c.Weights-r.Weights), c.losing(r))
+	}
+	return c.losing(r)
+}
+
+// lossless is a KL divergence that only 16 bits stay below: nothing can be said as a multiple of it.
+const lossless = .0005
+
+// losing compares the losses of a row and the choice.
+func (c *Choice) losing(r *Row) string {
+	if c.KLD < lossless {
+		return "loses more"
 	}
 	return fmt.Sprintf("loses %.1f times as much", r.KLD/c.KLD)
 }
@@ -104,12 +117,15 @@ func (c *Choice) why(s *Shape, w Wish) {
 	default:
 		c.say("context", "%d tokens; more would not fit", set.Context)
 	}
+	if n := set.slots(); n > 1 {
+		c.say("slots", "%d, each with that context", n)
+	}
 	if c.tooSlow(w) {
 		floor := w.MinSpeed
 		if floor == 0 {
 			floor = defaultSpeed
 		}
-		c.say("speed", "no type that fits reaches %g tokens/s", floor)
+		c.say("floor", "no type that fits reaches %g tokens/s", floor)
 	}
 	if set.KV != "f16" {
 		c.say("cache", "%s: with f16 it would not fit", set.KV)
@@ -151,18 +167,18 @@ func (c *Choice) nothingFits(m *machine.Machine, s *Shape, cands []Candidate, w 
 		set.Context = min(set.Context, leastContext)
 	}
 	rows := rate(m, s, cands, set, c.Budget, w)
-	best := -1
+	best := len(rows) - 1
 	for i := range rows {
-		rows[i].Reason = c.against(&rows[i], w)
 		if w.Type == "" && rows[i].KLD <= maxKLD || w.Type != "" && rows[i].Type == w.Type {
 			best = i // candidates are sorted, the last is the smallest
 		}
 	}
-	if best < 0 {
-		best = len(rows) - 1
-	}
-	rows[best].Reason = ""
 	c.Rows, c.Row, c.Setting = rows, rows[best], set
+	for i := range rows {
+		if i != best {
+			rows[i].Reason = c.against(&rows[i], w)
+		}
+	}
 	need := c.Memory.Total()
 	what := c.Type
 	if w.Type == "" && len(rows) > 1 {
@@ -170,16 +186,19 @@ func (c *Choice) nothingFits(m *machine.Machine, s *Shape, cands []Candidate, w 
 	}
 	c.say("type", "nothing fits: %s needs %s at %d tokens with a cache of %s, %s more than there is", what, Size(need), set.Context, set.KV, Size(need-c.Budget))
 	c.say("budget", "%s: %s", Size(c.Budget), c.BudgetWhy)
-	c.help(m, s, need)
+	c.help(m, s, need, w)
 }
 
 // help says what would do, the nearest first.
-func (c *Choice) help(m *machine.Machine, s *Shape, need int64) {
+func (c *Choice) help(m *machine.Machine, s *Shape, need int64, w Wish) {
 	for _, r := range c.Rows {
 		if r.Fit != No && r.Weights < c.Weights {
-			c.say("help", "`--quant %s` fits in %s and loses %.1f times as much as %s", r.Type, Size(r.Memory.Total()), r.KLD/c.KLD, c.Type)
+			c.say("help", "`--quant %s` fits in %s, and %s", r.Type, Size(r.Memory.Total()), c.losing(&r))
 			break
 		}
+	}
+	if most := c.largestContext(s); w.Context > 0 && c.fitsAt(s, most) {
+		c.say("help", "`--context %d` fits with %s", most, c.Type)
 	}
 	if wired := need + metalReserve; m.Apple() && m.Memory > 0 && wired <= m.Memory-systemReserve {
 		c.say("help", "`sudo sysctl iogpu.wired_limit_mb=%d` lets Metal have that much until the next start; %s are left to the system, which freezes below %s",
