@@ -11,7 +11,7 @@ LEAN         = -trimpath -ldflags '-s -w'
 RUNTIME      = bin/quern runtime install
 SRC         := $(shell find cmd pipeline stages hfclient convert quantize -name '*.go' -o -name '*.s' -o -name '*.json' -o -name '*.zst' 2>/dev/null)
 
-.PHONY: kernels arm64 fit help build demo test browser bench lint cross race dist runtime clean unpack interop calibrate memory conformance-real cover
+.PHONY: kernels arm64 fit help build demo test browser bench lint cross race dist runtime clean unpack interop calibrate memory tune conformance-real cover
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,10 @@ lint: ## gofmt, go vet, staticcheck, go mod tidy
 cross: ## it compiles for Apple Silicon and arm64 Linux
 	GOOS=darwin GOARCH=arm64 $(GO) build ./... && GOOS=darwin GOARCH=arm64 $(GO) vet ./...
 	GOOS=linux GOARCH=arm64 $(GO) build ./...
+
+tune: build runtime ## quern tune on the built-in model beside its full grid: how close, and in what share of the time
+	bin/quern quantize pocket Q4_K_M -o bin/tune >/dev/null
+	bin/quern tune bin/tune/pocket-Q4_K_M.gguf --grid --prompt 256 --generate 32
 
 memory: runtime ## the memory model held against llama.cpp for every architecture (some two minutes; make test does the common ones)
 	QUERN_MEMORY=all $(GO) test ./stages/plan -run 'TestMemory$$' -v -count=1 | grep -oE '(count: |[a-z0-9-]+ +[0-9]+ settings|[a-z0-9-]+ +not compared).*|^(ok|FAIL|---).*'
