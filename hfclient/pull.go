@@ -86,7 +86,7 @@ func (c *Client) PlanPull(ctx context.Context, req Request) (*Plan, error) {
 	if err != nil && !rev.complete && !errors.Is(err, ErrOffline) {
 		// The folder of a snapshot is no listing: what it lacks may well exist.
 		return nil, &Error{Kind: ErrOffline, On: rev.Repo, Says: "the cache does not hold all of commit " + rev.Commit[:12], Err: err,
-			Next: "unset HF_HUB_OFFLINE and run again with a network"}
+			Next: "run again with a network, without --offline and HF_HUB_OFFLINE"}
 	}
 	return p, err
 }

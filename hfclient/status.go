@@ -41,7 +41,7 @@ func (c *Client) networkError(ctx context.Context, on subject, u *url.URL, err e
 // offlineError is for what a network would help with.
 func offlineError(on subject, says string) error {
 	return &Error{Kind: ErrOffline, On: on.String(), Says: says,
-		Next: "unset HF_HUB_OFFLINE and run again with a network"}
+		Next: "run again with a network, without --offline and HF_HUB_OFFLINE"}
 }
 
 // refusal is what a failed answer says about itself.

@@ -26,10 +26,11 @@ const ledgerVersion = 1
 type Ledger struct {
 	path string
 	mu   sync.Mutex
-	data ledgerFile
+	data LedgerFile
 }
 
-type ledgerFile struct {
+// LedgerFile is the ledger as it stands on the disk.
+type LedgerFile struct {
 	Version int              `json:"version"`
 	Entries map[string]entry `json:"entries"`
 }
@@ -65,7 +66,7 @@ func OpenLedger(path string) (*Ledger, error) {
 		return nil, err
 	}
 	if err != nil || json.Unmarshal(b, &l.data) != nil || l.data.Version != ledgerVersion {
-		l.data = ledgerFile{}
+		l.data = LedgerFile{}
 	}
 	if l.data.Entries == nil {
 		l.data.Entries = map[string]entry{}
@@ -102,7 +103,7 @@ func (l *Ledger) Recall(stage string, step Step) (result json.RawMessage, why st
 
 // Keep records a step that succeeded and writes the ledger.
 func (l *Ledger) Keep(stage string, step Step, result any) error {
-	e := entry{Key: step.Key(), Step: newBasis(step), When: time.Now().UTC()}
+	e := entry{Key: step.Key(), Step: newBasis(step), Outputs: []output{}, When: time.Now().UTC()}
 	for _, p := range step.Outputs {
 		fi, err := os.Stat(p)
 		if err != nil {

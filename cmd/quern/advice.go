@@ -73,7 +73,7 @@ func printMore(c *cli.Context, s *job.State, o *output) error {
 	if c.Bool("explain") {
 		o.printf("\n")
 		for _, l := range s.Advice.Explain(s.Machine, s.Shape) {
-			o.Emit(pipeline.Result{Type: "formula", Data: map[string]string{"text": l}})
+			o.Emit(pipeline.Result{Type: "formula", Data: textLine{l}})
 			o.printf("%s\n", l)
 		}
 	}
@@ -85,9 +85,9 @@ func printMore(c *cli.Context, s *job.State, o *output) error {
 		printMatrix(cells, o)
 	}
 	if c.Bool("modelfile") {
-		text := s.Advice.Setting.Modelfile(s.Files[0].Path)
-		o.Emit(pipeline.Result{Type: "modelfile", Data: map[string]string{"text": text}})
-		o.printf("\n%s", text)
+		file := s.Advice.Setting.Modelfile(s.Files[0].Path)
+		o.Emit(pipeline.Result{Type: "modelfile", Data: textLine{file}})
+		o.printf("\n%s", file)
 	}
 	if rank := c.Int("finetune"); rank > 0 {
 		printTuning(s, int64(rank), o)

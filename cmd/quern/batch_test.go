@@ -17,7 +17,6 @@ import (
 	"quern/stages/set"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v4"
 )
 
@@ -89,18 +88,13 @@ func compareSums(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// schema demands that standard output is JSON lines of the events' schema.
+// events TYPE... demands that standard output is events, with these among them.
 func checkEvents(ts *testscript.TestScript, _ bool, args []string) {
-	schema, err := jsonschema.NewCompiler().Compile(ts.Getenv("EVENTS"))
-	ts.Check(err)
 	seen := map[string]int{}
 	for line := range strings.Lines(ts.ReadFile("stdout")) {
-		v, err := jsonschema.UnmarshalJSON(strings.NewReader(line))
-		ts.Check(err)
-		if err := schema.Validate(v); err != nil {
-			ts.Fatalf("%.300s: %v", line, err)
-		}
-		seen[v.(map[string]any)["type"].(string)]++
+		var e struct{ Type string }
+		ts.Check(json.Unmarshal([]byte(line), &e))
+		seen[e.Type]++
 	}
 	for _, want := range args {
 		if seen[want] == 0 {

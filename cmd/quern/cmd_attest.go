@@ -78,6 +78,12 @@ func attestFiles(ctx context.Context, c *cli.Context, o *output) error {
 	return nil
 }
 
+// signed is a bundle whose signature and subjects hold: the "signed" result of --json.
+type signed struct {
+	Bundle string `json:"bundle"`
+	Key    string `json:"key"` // the file of the public key
+}
+
 // verifySigned checks the bundle beside a file: the signature by the public key, and that it is about the receipt's files.
 func verifySigned(ctx context.Context, receipt, key string, r *record.Receipt, o *output) error {
 	bundle := strings.TrimSuffix(receipt, record.Suffix) + bundleSuffix
@@ -88,6 +94,7 @@ func verifySigned(ctx context.Context, receipt, key string, r *record.Receipt, o
 	if err := attest.Covers(statement, r); err != nil {
 		return err
 	}
+	o.Emit(pipeline.Result{Type: "signed", Data: signed{bundle, key}})
 	o.printf("signed   %s\n", bundle)
 	return nil
 }

@@ -4,11 +4,17 @@ import (
 	"context"
 	"path/filepath"
 
+	"quern/pipeline"
 	"quern/stages/card"
 	"quern/stages/record"
 
 	"github.com/urfave/cli/v2"
 )
+
+// sealed is a file about a folder's files: the "sealed" result of --json.
+type sealed struct {
+	Path string `json:"path"`
+}
 
 func cardCommand() *cli.Command {
 	return &cli.Command{
@@ -22,6 +28,7 @@ func cardCommand() *cli.Command {
 					return err
 				}
 				for _, name := range []string{card.CardName, card.SumsName} {
+					o.Emit(pipeline.Result{Type: "sealed", Data: sealed{filepath.Join(dir, name)}})
 					o.printf("wrote    %s\n", filepath.Join(dir, name))
 				}
 			}

@@ -100,7 +100,7 @@ func editInPlace(c *cli.Context, o *output, s *job.State, r *edit.Result) error 
 	if err := edit.Rewrite(s.Source.Path, &r.Plan); err != nil {
 		return err
 	}
-	o.Emit(pipeline.Result{Type: "file", Data: map[string]any{"path": s.Source.Path, "bytes": r.Plan.FileSize}})
+	o.Emit(pipeline.Result{Type: "copied", Data: copied{Path: s.Source.Path, Bytes: r.Plan.FileSize}})
 	o.printf("wrote    %s\n", s.Source.Path)
 	return nil
 }

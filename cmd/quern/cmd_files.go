@@ -83,6 +83,13 @@ func outArgument(c *cli.Context, otherwise string) string {
 	return otherwise
 }
 
+// copied is a file with the tensors of its source: the "copied" result of --json.
+type copied struct {
+	Path   string `json:"path"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256,omitempty"` // where the whole file was written
+}
+
 // writeFiles builds planned files without receipts: their tensors are those of the source.
 func writeFiles(ctx context.Context, c *cli.Context, o *output, s *job.State) error {
 	if err := pipeline.Run(ctx, stages.Copy, s, o, pipeline.Options{DryRun: c.Bool("dry-run")}); err != nil {
@@ -93,7 +100,7 @@ func writeFiles(ctx context.Context, c *cli.Context, o *output, s *job.State) er
 	}
 	for _, a := range s.Files {
 		for i, p := range a.Paths {
-			o.Emit(pipeline.Result{Type: "file", Data: map[string]any{"path": p, "bytes": a.Plans[i].FileSize, "sha256": []string{a.SHA256[i]}}})
+			o.Emit(pipeline.Result{Type: "copied", Data: copied{p, a.Plans[i].FileSize, a.SHA256[i]}})
 			o.printf("wrote    %s\n", p)
 		}
 	}

@@ -106,6 +106,12 @@ func readPlan(path string) (*gguf.Plan, error) {
 	return &g.Plan, nil
 }
 
+// mergedLine is a sum of matrices: the "merged" result of --json.
+type mergedLine struct {
+	Path string   `json:"path"`
+	Of   []string `json:"of"`
+}
+
 // mergeImatrices adds the sums of several runs, so that a long text can be evaluated in parts and on several machines.
 func mergeImatrices(c *cli.Context, o *output, files []string) error {
 	out := c.String("out")
@@ -123,7 +129,7 @@ func mergeImatrices(c *cli.Context, o *output, files []string) error {
 	if err := importance.MergeFiles(out, all...); err != nil {
 		return err
 	}
-	o.Emit(pipeline.Result{Type: "imatrix", Data: map[string]any{"path": out, "merged": files}})
+	o.Emit(pipeline.Result{Type: "merged", Data: mergedLine{out, files}})
 	o.printf("wrote    %s: the sum of %d matrices\n", out, len(files))
 	return nil
 }

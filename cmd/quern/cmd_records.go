@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"quern/pipeline"
+	"quern/quantize/llamacpp"
 	"quern/stages/bench"
 	"quern/stages/plan"
 	"quern/stages/record"
@@ -171,6 +172,16 @@ func findRecord(rs []record.Record, id string) (*record.Record, error) {
 	return found, nil
 }
 
+// closeness is how close two records' files are to their originals: the "closeness" result of --json.
+type closeness struct {
+	Old     string          `json:"old"` // ids
+	New     string          `json:"new"`
+	OldTop  float64         `json:"old_same_top"` // share of next tokens on which the file agrees with the original
+	NewTop  float64         `json:"new_same_top"`
+	OldMean llamacpp.Number `json:"old_kld"` // mean divergence, nats
+	NewMean llamacpp.Number `json:"new_kld"`
+}
+
 // compareRecords holds two records against one another: speed with its significance, size, quality.
 func compareRecords(_ context.Context, c *cli.Context, o *output) error {
 	rs, err := records(o)
@@ -192,12 +203,13 @@ func compareRecords(_ context.Context, c *cli.Context, o *output) error {
 		printDeltas(a.ID, bench.Compare(a.Bench, b.Bench), o)
 	}
 	if qa, qb := a.Quality, b.Quality; qa != nil && qb != nil {
+		o.Emit(pipeline.Result{Type: "closeness", Data: closeness{a.ID, b.ID, qa.SameTop, qb.SameTop, qa.Mean, qb.Mean}})
 		o.printf("agreement %.1f %% -> %.1f %%, divergence %.4f -> %.4f\n", 100*qa.SameTop, 100*qb.SameTop, qa.Mean, qb.Mean)
 	}
 	return nil
 }
 
-// written is the result of a report.
+// written is a report page: the "page" result of --json.
 type written struct {
 	Path    string `json:"path"`
 	Bytes   int64  `json:"bytes"`
@@ -223,7 +235,7 @@ func reportRecords(_ context.Context, c *cli.Context, o *output) error {
 	if err := renameio.WriteFile(path, page.Bytes(), 0o644); err != nil {
 		return err
 	}
-	o.Emit(pipeline.Result{Type: "report", Data: written{path, int64(page.Len()), len(rs)}})
+	o.Emit(pipeline.Result{Type: "page", Data: written{path, int64(page.Len()), len(rs)}})
 	o.printf("%s: %d records\n", path, len(rs))
 	return nil
 }

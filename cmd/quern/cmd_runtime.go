@@ -37,6 +37,15 @@ type runtimeReport struct {
 	Origin  string `json:"origin"`
 	Version string `json:"version"`
 	Package string `json:"package,omitempty"`
+	Already bool   `json:"already,omitempty"` // of install: it was there and verified
+}
+
+// packageLine is what an install would fetch: the "package" result of --json.
+type packageLine struct {
+	Name      string `json:"name"` // of npm
+	Version   string `json:"version"`
+	Platform  string `json:"platform"`            // GOOS/GOARCH
+	Integrity string `json:"integrity,omitempty"` // SHA-512 of the package, where quern's source has it
 }
 
 // runtimeStatus shows the libraries that would be used and asks them for their version, so that an error shows here
@@ -76,7 +85,7 @@ func installRuntime(ctx context.Context, c *cli.Context, o *output) error {
 		if !ok {
 			return &fault.Unsupported{On: goos + "/" + goarch, Says: "no package of the llama.cpp libraries is known", Next: "build llama.cpp " + llamacpp.Version + " and name its folder with --llama-lib"}
 		}
-		o.Emit(pipeline.Result{Type: "plan", Data: p})
+		o.Emit(pipeline.Result{Type: "package", Data: packageLine{p.Name, p.Version, goos + "/" + goarch, p.Integrity}})
 		o.printf("would fetch %s %s for %s/%s\n", p.Name, p.Version, goos, goarch)
 		return nil
 	}
@@ -84,7 +93,7 @@ func installRuntime(ctx context.Context, c *cli.Context, o *output) error {
 	if err != nil {
 		return err
 	}
-	o.Emit(pipeline.Result{Type: "runtime", Data: map[string]any{"dir": in.Dir, "version": in.Manifest.Version, "package": in.Manifest.Package, "already": in.Already}})
+	o.Emit(pipeline.Result{Type: "runtime", Data: runtimeReport{Dir: in.Dir, Origin: string(llamacpp.FromInstalled), Version: in.Manifest.Version, Package: in.Manifest.Package, Already: in.Already}})
 	if in.Note != "" {
 		o.Emit(pipeline.Warning{Stage: "runtime", Says: in.Note})
 	}

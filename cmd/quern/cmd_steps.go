@@ -39,6 +39,15 @@ type pulled struct {
 	Files   []hfclient.File `json:"files"`
 }
 
+// download is what a pull would fetch: the "download" result of --json.
+type download struct {
+	Repo    string          `json:"repo"`
+	Commit  string          `json:"commit"`
+	Files   []hfclient.File `json:"files"`
+	Missing []hfclient.File `json:"missing"` // those that the cache lacks
+	Fetch   int64           `json:"bytes_to_fetch"`
+}
+
 // pullModel fetches what a conversion reads, and nothing else unless it is asked for.
 func pullModel(ctx context.Context, c *cli.Context, o *output) error {
 	hub, err := hubClient(c)
@@ -56,7 +65,7 @@ func pullModel(ctx context.Context, c *cli.Context, o *output) error {
 		if err != nil {
 			return err
 		}
-		o.Emit(pipeline.Result{Type: "plan", Data: p})
+		o.Emit(pipeline.Result{Type: "download", Data: download{repo, p.Revision.Commit, p.Files, nonNil(p.Missing), p.Fetch}})
 		for _, f := range p.Missing {
 			o.printf("would fetch %-50s %s\n", f.Path, plan.Size(f.Size))
 		}
@@ -172,6 +181,18 @@ type archLine struct {
 	Note  string `json:"note,omitempty"`
 }
 
+// preLine is a known pre-tokenizer: the "tokenizer" result of --json.
+type preLine struct {
+	Pre string `json:"pre"`
+}
+
+// kindLine is a file type: the "file_type" result of --json.
+type kindLine struct {
+	Name string  `json:"name"`
+	Bits float64 `json:"bits_per_weight"`
+	Says string  `json:"says"`
+}
+
 // listArchs lists what this build converts, from the registries that conversion itself looks classes up in.
 func listArchs(_ context.Context, c *cli.Context, o *output) error {
 	if name := c.String("rules"); name != "" {
@@ -180,13 +201,13 @@ func listArchs(_ context.Context, c *cli.Context, o *output) error {
 	switch {
 	case c.Bool("tokenizers"):
 		for _, name := range vocab.PreTokenizers() {
-			o.Emit(pipeline.Result{Type: "tokenizer", Data: map[string]string{"pre": name}})
+			o.Emit(pipeline.Result{Type: "tokenizer", Data: preLine{name}})
 			o.printf("%s\n", name)
 		}
 		return nil
 	case c.Bool("types"):
 		for _, k := range policy.Kinds() {
-			o.Emit(pipeline.Result{Type: "file_type", Data: map[string]any{"name": k.Name, "bits_per_weight": k.Bits, "says": k.Says}})
+			o.Emit(pipeline.Result{Type: "file_type", Data: kindLine{k.Name, k.Bits, k.Says}})
 			o.printf("%-8s %6.2f  %s\n", k.Name, k.Bits, k.Says)
 		}
 		return nil
@@ -221,9 +242,12 @@ func showRules(name string, o *output) error {
 		return usagef("`quern archs` lists all", "no architecture is called %q", name)
 	}
 	for _, a := range found {
-		if err := a.WriteRules(o.out); err != nil {
+		var b strings.Builder
+		if err := a.WriteRules(&b); err != nil {
 			return err
 		}
+		o.Emit(pipeline.Result{Type: "rules", Data: textLine{b.String()}})
+		o.printf("%s", b.String())
 	}
 	return nil
 }

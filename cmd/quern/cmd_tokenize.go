@@ -167,12 +167,12 @@ func marked(ids, other []int32) string {
 	return strings.TrimSpace(strings.Join(parts, " "))
 }
 
-// nonNil makes an empty text an empty list in JSON; null would say that nobody was asked.
-func nonNil(ids []int32) []int32 {
-	if ids == nil {
-		return []int32{}
+// nonNil makes a list that JSON writes as [] where there is none.
+func nonNil[T any](list []T) []T {
+	if list == nil {
+		return []T{}
 	}
-	return ids
+	return list
 }
 
 // joinIDs writes ids with blanks between them.

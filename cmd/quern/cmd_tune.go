@@ -103,7 +103,7 @@ func printOutcome(out *tune.Outcome, o *output) {
 	o.Emit(pipeline.Result{Type: "tuned", Data: out})
 	switch {
 	case out.Interrupted:
-		o.printf("stopped after %.0f s; what was measured is kept\n", out.Spent.Seconds())
+		o.printf("stopped after %.0f s; what was measured is kept\n", out.Seconds)
 	case out.OutOfTime:
 		o.printf("the budget of time is spent; a longer --budget searches on\n")
 	}
@@ -111,7 +111,7 @@ func printOutcome(out *tune.Outcome, o *output) {
 		o.printf("the default is the best: %s\n", out.Best.Point)
 		return
 	}
-	o.printf("best %s: %.1f %% ± %.1f faster than the default, in %.0f s\n", out.Best.Point, 100*(out.Gain-1), 100*out.GainError, out.Spent.Seconds())
+	o.printf("best %s: %.1f %% ± %.1f faster than the default, in %.0f s\n", out.Best.Point, 100*(out.Gain-1), 100*out.GainError, out.Seconds)
 }
 
 // keep writes the outcome to the records, from which plan, prepare and the run hint take it.
@@ -121,6 +121,14 @@ func keep(path string, m *machine.Machine, out *tune.Outcome, o *output) {
 	if err := record.Append(r); err != nil {
 		o.Emit(pipeline.Warning{Stage: "tune", Says: "the record could not be kept: " + err.Error()})
 	}
+}
+
+// gridLine is the search held against every combination: the "grid" result of --json.
+type gridLine struct {
+	Points  int        `json:"points"`
+	Best    tune.Point `json:"best"`
+	Seconds float64    `json:"seconds"`
+	Loss    float64    `json:"loss"` // how much longer the search's best takes than the grid's, as a share
 }
 
 // compareGrid measures every combination and holds the search against its best.
@@ -154,9 +162,10 @@ func compareGrid(ctx context.Context, measure tune.Measure, opts tune.Options, o
 			return err
 		}
 	}
-	spent := time.Since(start)
-	o.printf("grid: best of %d is %s in %.0f s; the search's best takes %.1f %% more time and took %.0f %% of the grid's\n", len(points), where, spent.Seconds(),
-		100*(lowest(ours)/lowest(again)-1), 100*out.Spent.Seconds()/spent.Seconds())
+	g := gridLine{Points: len(points), Best: where, Seconds: time.Since(start).Seconds(), Loss: lowest(ours)/lowest(again) - 1}
+	o.Emit(pipeline.Result{Type: "grid", Data: g})
+	o.printf("grid: best of %d is %s in %.0f s; the search's best takes %.1f %% more time and took %.0f %% of the grid's\n", g.Points, g.Best, g.Seconds,
+		100*g.Loss, 100*out.Seconds/g.Seconds)
 	return nil
 }
 

@@ -15,7 +15,7 @@ func commands() []*cli.Command {
 	return []*cli.Command{
 		prepareCommand(), planCommand(), batchCommand(),
 		pullCommand(), convertCommand(), quantizeCommand(), imatrixCommand(), smokeCommand(), benchCommand(), tuneCommand(), qualityCommand(), cardCommand(), publishCommand(),
-		inspectCommand(), tokenizeCommand(), verifyCommand(), attestCommand(), recordsCommand(), machineCommand(), archsCommand(),
+		inspectCommand(), tokenizeCommand(), verifyCommand(), attestCommand(), recordsCommand(), machineCommand(), archsCommand(), schemaCommand(),
 		splitCommand(), mergeCommand(), editCommand(),
 		runtimeCommand(), queueCommand(), queueWorkerCommand(), completionCommand(), workerCommand(),
 	}

@@ -2,7 +2,7 @@
 //
 // Rules of the interface, kept by every command:
 //   - results go to standard output, everything else to standard error;
-//   - --json writes one JSON object a line to standard output, in the form of events.schema.json;
+//   - --json writes one JSON object a line to standard output, in the form that `quern schema events` prints;
 //   - options stand before or after the arguments; an unknown one is an error wherever it stands;
 //   - nothing is ever asked: no prompt;
 //   - every error is a line "quern: error: ..." and, where there is a next step, a line "quern: hint: ...";

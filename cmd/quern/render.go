@@ -24,6 +24,11 @@ type errorEvent struct {
 	Log  []string `json:"log,omitempty"` // the last lines of a program that was run
 }
 
+// textLine is a result that is one text: rules, a formula, a file's content.
+type textLine struct {
+	Text string `json:"text"`
+}
+
 // writeJSON writes v as one line with "type" first.
 func writeJSON(w io.Writer, kind string, v any) { writeEntry(w, kind, "", v) }
 

@@ -1,14 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,19 +40,32 @@ func TestMain(m *testing.M) {
 			if len(os.Args) > 1 && os.Args[1] == workerName {
 				befall(os.Getenv("WORKER_FAULT"))
 			}
-			os.Exit(run(ctx, os.Args))
+			os.Exit(witnessed(os.Args, func() int { return run(ctx, os.Args) }))
 		},
 		"registry-server": serveRegistry,
 		"ollama":          fakeOllama,
 	})
 }
 
-// TestScript runs every testdata/script/*.txtar: blocks that open with a sentence of behaviour.
+// TestScript runs every testdata/script/*.txtar: blocks that open with a sentence of behaviour. All JSON that the programs write
+// is held against the schemas.
 func TestScript(t *testing.T) {
+	w := newWatch(t)
+	t.Cleanup(func() { // the scripts run in parallel: this comes after the last
+		if _, err := llamacpp.Find(llamacpp.FindOptions{}); err == nil && whole() {
+			w.complete()
+		}
+	})
 	testscript.Run(t, testscript.Params{
-		Dir:   "testdata/script",
-		Setup: setup,
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			if err := w.script(e); err != nil {
+				return err
+			}
+			return setup(e)
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"until": until, "torn": tearRecords,
 			"exits": exits_, "hub": hubCommand, "pocket": unpackPocket, "checkpoint": unpackCase, "vision": unpackVision, "tokenizer": unpackTokenizer, "lora": writeAdapter, "killed": killed, "interrupted": interrupted, "nan": spoil, "flip": flip, "absent": absent, "same": same,
 			"models": writeModels, "entries": runEntries, "sums": compareSums, "events": checkEvents, "fleet": fleet, "lone": lone, "registry": startRegistry, "pulled": pulledBack,
 		},
@@ -76,13 +92,17 @@ func setup(e *testscript.Env) error {
 	if rt, err := llamacpp.Find(llamacpp.FindOptions{}); err == nil {
 		e.Vars = append(e.Vars, "RUNTIME="+rt.Dir, llamacpp.EnvLib+"="+rt.Dir)
 	}
-	for name, path := range map[string]string{"CASES": "../../convert/testdata/cases.tar.zst", "EVENTS": "events.schema.json"} {
-		abs, err := filepath.Abs(path)
-		if err != nil {
-			return err
-		}
-		e.Vars = append(e.Vars, name+"="+abs)
+	cases, err := filepath.Abs("../../convert/testdata/cases.tar.zst")
+	if err != nil {
+		return err
 	}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	_, port, _ := net.SplitHostPort(free.Addr().String()) //nolint:errcheck // an address that was made by this system
+	free.Close()
+	e.Vars = append(e.Vars, "CASES="+cases, "PORT="+port)
 	hub := hubtest.New()
 	e.Defer(hub.Close)
 	src, err := pocket.FS()
@@ -232,6 +252,33 @@ func unpackTokenizer(ts *testscript.TestScript, _ bool, args []string) {
 	sub, err := fs.Sub(src, "tokenizers/"+args[0])
 	ts.Check(err)
 	ts.Check(os.CopyFS(ts.MkAbs(args[1]), sub))
+}
+
+// until PATTERN PROGRAM ARGS... runs a program, for half a minute at most, until a line of its output matches; $MATCH is the
+// first group. A busy machine measures nothing that is recorded, and a server needs time to start.
+func until(ts *testscript.TestScript, _ bool, args []string) {
+	re, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		if ts.Exec(args[1], args[2:]...) != nil {
+			continue
+		}
+		if m := re.FindStringSubmatch(ts.ReadFile("stdout")); m != nil {
+			ts.Setenv("MATCH", m[len(m)-1])
+			return
+		}
+	}
+	ts.Fatalf("%v never wrote %s", args[1:], re)
+}
+
+// torn does to the records what a kill and a newer quern do: a line of a later version, and half a line without an end.
+func tearRecords(ts *testscript.TestScript, _ bool, _ []string) {
+	path := filepath.Join(ts.Getenv("XDG_DATA_HOME"), "quern", "records.jsonl")
+	b, err := os.ReadFile(path)
+	ts.Check(err)
+	last := b[bytes.LastIndexByte(bytes.TrimSpace(b), '\n')+1:]
+	newer := bytes.Replace(last, []byte(`"record_version":1`), []byte(`"record_version":99`), 1)
+	ts.Check(os.WriteFile(path, slices.Concat(b, newer, last[:len(last)/2]), 0o644))
 }
 
 // killed AFTER PROGRAM ARGS... kills a program with SIGKILL that long after its start. It may have ended before.

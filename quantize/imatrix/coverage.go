@@ -10,13 +10,13 @@ import (
 
 // Coverage is how well an importance matrix fits a model.
 type Coverage struct {
-	Covered  int      // weight matrices with an entry that fits
-	Missing  []string // weight tensors without one
-	Foreign  []string // entries that name no tensor of the model
-	Misfit   []string // entries of another size than their tensor, with both sizes
-	Experts  int      // of all stacked tensors with an entry
-	Silent   int      // experts among them that no token reached: they are quantized without importance
-	Thinnest string   // the expert with the fewest tokens among those reached, with its count; empty without experts
+	Covered  int      `json:"covered"`            // weight matrices with an entry that fits
+	Missing  []string `json:"missing,omitempty"`  // weight tensors without one
+	Foreign  []string `json:"foreign,omitempty"`  // entries that name no tensor of the model
+	Misfit   []string `json:"misfit,omitempty"`   // entries of another size than their tensor, with both sizes
+	Experts  int      `json:"experts,omitempty"`  // of all stacked tensors with an entry
+	Silent   int      `json:"silent,omitempty"`   // experts among them that no token reached: they are quantized without importance
+	Thinnest string   `json:"thinnest,omitempty"` // the expert with the fewest tokens among those reached, with its count; empty without experts
 }
 
 // unmeasured are the tensors for which llama-imatrix has no entry unless asked: embeddings and the output.

@@ -63,6 +63,9 @@ func (c *chooser) decide(t tensor) (Decision, error) {
 	return d, nil
 }
 
+// RecipeRule is the rule of a tensor whose type a mixture names; a fallback's words may follow it.
+const RecipeRule = "the recipe"
+
 // choose follows llama-quant.cpp, llama_tensor_get_type: options for embeddings and output first, then patterns, then the
 // mixture, then the fallback. A pattern can only take per_layer_token_embd away from --token-embedding-type, since it is a large
 // table of its own.
@@ -80,7 +83,7 @@ func (c *chooser) choose(d *Decision, t tensor, r role) error {
 	var err error
 	switch quantized := c.file.Default().Quantized(); {
 	case inRecipe:
-		d.Wanted, d.Rule = recipe, "the recipe"
+		d.Wanted, d.Rule = recipe, RecipeRule
 	case !quantized: // patterns and mixtures are for quantized files
 	case named != nil:
 		d.Wanted, d.Rule = named.Type, "--tensor-type "+named.Pattern

@@ -68,6 +68,9 @@ func predicate(r *record.Receipt, receiptName, receiptDigest string) (*structpb.
 	for _, f := range r.Source.Files {
 		p.BuildDefinition.ResolvedDependencies = append(p.BuildDefinition.ResolvedDependencies, dependency(r, f))
 	}
+	if m := r.Imatrix; m != nil { // it decides bytes as much as the weights do
+		p.BuildDefinition.ResolvedDependencies = append(p.BuildDefinition.ResolvedDependencies, &intoto.ResourceDescriptor{Name: m.File, Digest: digests(m.Digest)})
+	}
 	if err := p.Validate(); err != nil {
 		return nil, fmt.Errorf("provenance of %s: %w", receiptName, err)
 	}

@@ -9,13 +9,21 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"quern/convert/fault"
+	"quern/convert/gguf"
+	"quern/convert/vocab"
 	"quern/quantize/llamacpp"
 	"quern/quantize/machine"
+	"quern/quantize/policy"
+	"quern/quantize/recipe"
 	"quern/quantize/recommend"
+	"quern/stages/bench"
 	"quern/stages/job"
+	"quern/stages/quality"
+	"quern/stages/smoke"
 	"quern/stages/source"
 
 	"github.com/google/renameio/v2"
@@ -38,6 +46,7 @@ type Receipt struct {
 	Made      time.Time        `json:"made"`
 	Quern     string           `json:"quern"`
 	LlamaCpp  string           `json:"llama_cpp"`
+	Libraries *Libraries       `json:"libraries,omitempty"` // of llama.cpp, where they made blocks or ran the file
 	Arguments []string         `json:"arguments"`
 	Source    Origin           `json:"source"`
 	Outputs   []FileDigest     `json:"outputs"`          // the parts of the model, beside the receipt
@@ -48,20 +57,28 @@ type Receipt struct {
 	As        bool             `json:"converted_as,omitempty"` // the user chose the class, config.json says another
 	License   string           `json:"license,omitempty"`
 	Kernel    string           `json:"kernel,omitempty"`
-	Platform  string           `json:"platform"` // the bits of a kernel hold for it
+	Platform  string           `json:"platform"`          // the bits of a kernel hold for it
+	Seconds   float64          `json:"seconds,omitempty"` // that the build took, with all types of the same run
 	BPW       float64          `json:"bits_per_weight"`
 	Tensors   []Tensor         `json:"tensors"`
 	Dropped   []Dropped        `json:"dropped,omitempty"`
-	Pre       any              `json:"pre_tokenizer,omitempty"`
+	Pre       *vocab.Identity  `json:"pre_tokenizer,omitempty"` // of a checkpoint: which one, and how it was decided
 	Warnings  []string         `json:"warnings,omitempty"`
 	Imatrix   *job.Calibration `json:"imatrix,omitempty"`
 	Recipe    *Mixture         `json:"recipe,omitempty"`
 	Machine   *machine.Machine `json:"machine,omitempty"`
-	Smoke     any              `json:"smoke,omitempty"`
-	Bench     any              `json:"bench,omitempty"`
-	Quality   any              `json:"quality,omitempty"`
+	Smoke     *smoke.Report    `json:"smoke,omitempty"`
+	Bench     *bench.Report    `json:"bench,omitempty"` // busy tests too; a record leaves them out
+	Quality   *quality.Result  `json:"quality,omitempty"`
 	// Setting is how to run the file on the machine that it was made for.
 	Setting *recommend.Setting `json:"setting,omitempty"`
+}
+
+// Libraries are the shared libraries of llama.cpp that a run used.
+type Libraries struct {
+	Origin    llamacpp.Origin `json:"origin"`              // where they were found
+	Package   string          `json:"package,omitempty"`   // of npm, with its version
+	Integrity string          `json:"integrity,omitempty"` // the package's SHA-512, as npm writes it
 }
 
 // Mixture says how a mixture of types was found. Its tensors stand in the receipt's own list.
@@ -96,6 +113,17 @@ func (o Origin) Argument() string {
 	return source.PinnedArg(o.Repo, o.Commit, o.File)
 }
 
+// Mixture is the recipe that the receipt's tensors are: it replays what a search found, without the search.
+func (r *Receipt) Mixture() *recipe.Recipe {
+	m := &recipe.Recipe{Base: r.Recipe.Base, Budget: r.Recipe.Budget, Error: r.Recipe.Error, Bound: r.Recipe.Bound, Kernel: r.Recipe.Kernel}
+	for _, t := range r.Tensors {
+		if g, ok := gguf.ParseType(t.Type); ok && strings.HasPrefix(t.Rule, policy.RecipeRule) {
+			m.Tensors = append(m.Tensors, recipe.Tensor{Name: t.Name, Type: recipe.TypeName(g)})
+		}
+	}
+	return m
+}
+
 // Projector tells whether the file is loaded beside a model.
 func (r *Receipt) Projector() bool { return r.Arch == "clip" }
 
@@ -127,7 +155,13 @@ func NewReceipt(s *job.State, a *job.Artifact, files []FileDigest, verified stri
 	r := &Receipt{
 		Version: ReceiptVersion, Made: time.Now().UTC().Truncate(time.Second), Quern: s.Version, LlamaCpp: llamacpp.Version, Arguments: s.Args,
 		Source: Origin{Kind: s.Source.Kind, Model: s.Model, Repo: s.Source.Repo, Commit: s.Source.Commit, File: s.Source.File, Verified: verified, Files: files},
-		Type:   a.Type, Kernel: a.Kernel, Platform: platform(), BPW: a.BitsPerWeight(), Machine: s.Machine, Smoke: a.Smoke, Bench: a.Bench, Quality: a.Quality,
+		Type:   a.Type, Kernel: a.Kernel, Platform: platform(), Seconds: a.Seconds, BPW: a.BitsPerWeight(), Machine: s.Machine,
+	}
+	r.Smoke, _ = a.Smoke.(*smoke.Report)
+	r.Bench, _ = a.Bench.(*bench.Report)
+	r.Quality, _ = a.Quality.(*quality.Result)
+	if strings.Contains(a.Kernel, job.LibraryKernel) || r.Smoke != nil || r.Bench != nil || r.Quality != nil {
+		r.Libraries = libraries(s)
 	}
 	if s.Advice != nil && !a.Mmproj {
 		r.Setting = &s.Advice.Setting
@@ -172,6 +206,22 @@ func NewReceipt(s *job.State, a *job.Artifact, files []FileDigest, verified stri
 	return r
 }
 
+// libraries says what the run's libraries are; nil where there are none (any more).
+func libraries(s *job.State) *Libraries {
+	if s.Runtime == nil {
+		return nil
+	}
+	rt, err := s.Runtime()
+	if err != nil {
+		return nil
+	}
+	l := &Libraries{Origin: rt.Origin}
+	if m := rt.Manifest; m != nil {
+		l.Package, l.Integrity = m.Package, m.Integrity
+	}
+	return l
+}
+
 // digests are the parts of an artifact as they were written.
 func digests(a *job.Artifact) []FileDigest {
 	var ds []FileDigest
@@ -182,7 +232,7 @@ func digests(a *job.Artifact) []FileDigest {
 }
 
 func tensors(a *job.Artifact) []Tensor {
-	var ts []Tensor
+	ts := []Tensor{} // a file of a vocabulary alone has none
 	if a.Policy != nil {
 		for _, d := range a.Policy.Decisions {
 			ts = append(ts, Tensor{d.Name, d.To.String(), d.From.String(), d.Rule})

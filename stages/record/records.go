@@ -182,27 +182,11 @@ func (r *Receipt) Record() Record {
 			rec.Path = o.Name
 		}
 	}
-	decode(r.Smoke, &rec.Smoke)
-	decode(r.Quality, &rec.Quality)
-	if decode(r.Bench, &rec.Bench); rec.Bench != nil {
-		rec.Bench = rec.Bench.Quiet()
+	rec.Smoke, rec.Quality = r.Smoke, r.Quality
+	if r.Bench != nil {
+		rec.Bench = r.Bench.Quiet()
 	}
 	return rec
-}
-
-// decode reads a part of a receipt, which is a value or what JSON made of one; what cannot be read stays nil.
-func decode[T any](part any, into **T) {
-	if part == nil {
-		return
-	}
-	b, err := json.Marshal(part)
-	if err != nil {
-		return
-	}
-	v := new(T)
-	if json.Unmarshal(b, v) == nil {
-		*into = v
-	}
 }
 
 // Path is the record file of this user.

@@ -57,14 +57,14 @@ type Trial struct {
 
 // Outcome is the winner and everything that was measured.
 type Outcome struct {
-	Best        Trial         `json:"best"`
-	Default     Trial         `json:"default"`
-	Gain        float64       `json:"gain"`          // default over best, as a factor
-	GainError   float64       `json:"gain_interval"` // half its 95 % interval
-	Trials      []Trial       `json:"trials"`
-	Spent       time.Duration `json:"spent"`
-	Interrupted bool          `json:"interrupted,omitempty"`
-	OutOfTime   bool          `json:"out_of_time,omitempty"`
+	Best        Trial   `json:"best"`
+	Default     Trial   `json:"default"`
+	Gain        float64 `json:"gain"`          // default over best, as a factor
+	GainError   float64 `json:"gain_interval"` // half its 95 % interval
+	Trials      []Trial `json:"trials"`
+	Seconds     float64 `json:"seconds"` // that the search took
+	Interrupted bool    `json:"interrupted,omitempty"`
+	OutOfTime   bool    `json:"out_of_time,omitempty"`
 }
 
 const (
@@ -123,7 +123,7 @@ func Run(ctx context.Context, measure Measure, o Options) (*Outcome, error) {
 
 func (s *search) finish(first, best *Trial) {
 	out := s.out
-	out.Default, out.Best, out.Spent = *first, *best, s.o.Now().Sub(s.start)
+	out.Default, out.Best, out.Seconds = *first, *best, s.o.Now().Sub(s.start).Seconds()
 	out.Gain = first.Mean / best.Mean
 	out.GainError = out.Gain * math.Hypot(first.Error/first.Mean, best.Error/best.Mean)
 	if best == first {

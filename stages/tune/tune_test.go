@@ -119,8 +119,8 @@ func TestBudget(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !out.OutOfTime || len(out.Trials) == 0 || out.Spent > 100*time.Second {
-		t.Errorf("out of time %v, %d trials, %v", out.OutOfTime, len(out.Trials), out.Spent)
+	if !out.OutOfTime || len(out.Trials) == 0 || out.Seconds > 100 {
+		t.Errorf("out of time %v, %d trials, %v", out.OutOfTime, len(out.Trials), out.Seconds)
 	}
 }
 

@@ -73,7 +73,8 @@ type Lock struct {
 	changed bool
 }
 
-type file struct {
+// Document is the file's form.
+type Document struct {
 	Version int            `json:"version"`
 	Sources map[string]Pin `json:"sources"` // by the MODEL argument as the manifest has it
 }
@@ -98,7 +99,7 @@ func Open(path string, mode Mode) (*Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	var f file
+	var f Document
 	if err := json.Unmarshal(b, &f); err != nil || f.Version != version {
 		return nil, &DriftError{path, "the set", "is not a lock of this version of quern"}
 	}
@@ -201,7 +202,7 @@ func (l *Lock) Write() error {
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", " ")
-	if err := e.Encode(file{version, l.sources}); err != nil {
+	if err := e.Encode(Document{version, l.sources}); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(l.path), 0o777); err != nil {
