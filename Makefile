@@ -35,6 +35,12 @@ browser: ## what opens the report page in a real browser: two npm packages, wher
 	@if [ -z "$(BROWSER)" ]; then echo "no Chromium on this machine: the report page is not opened in a browser"; else \
 	  test -d bin/browser/node_modules/axe-core || npm install --silent --no-audit --no-fund --prefix bin/browser playwright-core@1.64.1 axe-core@4.14.1; fi
 
+.PHONY: screenshots
+screenshots: browser ## docs/report-*.png from bin/report.html, the page that `make demo` ends with
+	@test -f bin/report.html || { echo "make demo writes bin/report.html"; exit 1; }
+	node stages/report/testdata/screenshots.mjs bin/browser $(BROWSER) bin/report.html docs
+	@ls -l docs/report-*.png | awk '{ print $$5, $$9; if ($$5 > 150000) { print "more than 150 KB: " $$9; exit 1 } }'
+
 # What a test counts (cases, answers, files) it logs as a line that starts with the number or the family.
 COUNTS = ^([0-9]+ (of|answers|files|models|tokenizers|cases|refused)|[a-z0-9_]+ +[0-9]+ of +[0-9]+ runs|count: )
 

@@ -15,7 +15,7 @@ import (
 )
 
 // schemaFiles are the forms of what the program writes. All but the statement's are made from the program's types by
-// `go test ./cmd/quern -run TestSchemasAreCurrent -update`.
+// `go test ./cmd/quern -run TestHouseSchemas -update`.
 //
 //go:embed schema/*.schema.json
 var schemaFiles embed.FS

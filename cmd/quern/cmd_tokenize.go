@@ -167,7 +167,7 @@ func marked(ids, other []int32) string {
 	return strings.TrimSpace(strings.Join(parts, " "))
 }
 
-// nonNil makes a list that JSON writes as [] where there is none.
+// nonNil makes a list that JSON writes as [] where there is none: null would say that nobody was asked.
 func nonNil[T any](list []T) []T {
 	if list == nil {
 		return []T{}

@@ -28,8 +28,11 @@ import (
 	"quern/quantize/recipe"
 	"quern/quantize/recommend"
 	"quern/stages/bench"
+	"quern/stages/build"
 	"quern/stages/importance"
+	"quern/stages/job"
 	"quern/stages/plan"
+	"quern/stages/publish"
 	"quern/stages/quality"
 	"quern/stages/record"
 	"quern/stages/set"
@@ -65,6 +68,7 @@ var eventTypes = []struct {
 	{"place", []any{plan.Place{}}, "plan --for all: the choice for a machine of the table"},
 	{"metadata", []any{keyLine{}}, "plan --metadata-keys, inspect: a key of the file"},
 	{"tensor", []any{tensorLine{}}, "plan --tensors, inspect: a tensor that is written or dropped"},
+	{"build", []any{build.Made{}}, "how long the files took, and what the workers did meanwhile"},
 	{"file", []any{record.Written{}}, "a finished file with its receipt"},
 	{"copied", []any{copied{}}, "split, merge, edit: a file with the tensors of its source"},
 	{"smoke", []any{smoke.Outcome{}}, "smoke, prepare: what a file did when it was tried"},
@@ -79,6 +83,8 @@ var eventTypes = []struct {
 	{"imatrix", []any{importance.Report{}}, "imatrix: a written importance matrix"},
 	{"merged", []any{mergedLine{}}, "imatrix --merge: the sum of matrices"},
 	{"recipe", []any{recipe.Recipe{}}, "quantize --fit: a mixture of types"},
+	{"rivals", []any{job.Rivals{}}, "quantize --fit: the mixture beside named types"},
+	{"published", []any{publish.Done{}}, "publish: what became of a target"},
 	{"download", []any{download{}}, "pull --dry-run: what would be fetched"},
 	{"pull", []any{pulled{}}, "pull: a finished download"},
 	{"model", []any{inspected{}}, "inspect: the head of a file or checkpoint"},
@@ -295,7 +301,7 @@ func schemas(t *testing.T) map[string][]byte {
 }
 
 // The schemas in the tree are what the types say; -update writes them.
-func TestSchemasAreCurrent(t *testing.T) {
+func TestHouseSchemas(t *testing.T) {
 	all := schemas(t)
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		file := filepath.Join("schema", name+".schema.json")
@@ -306,7 +312,7 @@ func TestSchemasAreCurrent(t *testing.T) {
 			continue
 		}
 		if b, err := os.ReadFile(file); err != nil || !bytes.Equal(b, all[name]) {
-			t.Errorf("%s is not what the types say (%v): look at `go test ./cmd/quern -run TestSchemasAreCurrent -update`", file, err)
+			t.Errorf("%s is not what the types say (%v): look at `go test ./cmd/quern -run TestHouseSchemas -update`", file, err)
 		}
 	}
 	t.Logf("count: %d schemas, %d kinds of events", len(all), len(eventTypes))

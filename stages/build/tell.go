@@ -12,9 +12,9 @@ import (
 	"quern/stages/plan"
 )
 
-// made is the "build" event of --json: how long the files took, and what the workers did meanwhile. The seconds of work are
+// Made is the "build" event of --json: how long the files took, and what the workers did meanwhile. The seconds of work are
 // those of all workers together.
-type made struct {
+type Made struct {
 	Bytes   int64   `json:"bytes"`
 	Seconds float64 `json:"seconds"`
 	Workers int     `json:"workers"`
@@ -30,7 +30,7 @@ const long = 5 * time.Second
 
 // tell says how long the files took; passed is the time until the last block was written.
 func tell(s *job.State, ev pipeline.Events, passed, all time.Duration, spent build.Spent) {
-	m := made{Seconds: all.Seconds(), Workers: cmp.Or(s.Workers, runtime.GOMAXPROCS(0)), Finish: (all - passed).Seconds(),
+	m := Made{Seconds: all.Seconds(), Workers: cmp.Or(s.Workers, runtime.GOMAXPROCS(0)), Finish: (all - passed).Seconds(),
 		Read: spent.Read.Seconds(), Widen: spent.Widen.Seconds(), Kernel: spent.Kernel.Seconds(), Write: spent.Write.Seconds()}
 	for _, a := range s.Files {
 		a.Seconds = m.Seconds

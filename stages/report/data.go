@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,6 +37,29 @@ type row struct {
 	Expected                float64
 }
 
+// known tells whether anything but the file itself is known: a section of such a model would be empty.
+func (m *model) known() bool {
+	return slices.ContainsFunc(m.Rows, func(x *row) bool { return x.known() > 0 || x.Checks+x.Failed > 0 })
+}
+
+// apart takes the models of which nothing was measured out of a list, newest file first.
+func apart(models []*model) (measured, bare []*model) {
+	for _, m := range models {
+		if m.known() {
+			measured = append(measured, m)
+		} else {
+			bare = append(bare, m)
+		}
+	}
+	slices.SortStableFunc(bare, func(a, b *model) int { return b.latest().Compare(a.latest()) })
+	return measured, bare
+}
+
+// latest is when the newest of the model's files was made.
+func (m *model) latest() time.Time {
+	return slices.MaxFunc(m.Rows, func(a, b *row) int { return a.When.Compare(b.When) }).When
+}
+
 // gather groups records by model and machine and keeps the newest measurement of each kind. Records come oldest first.
 func gather(records []record.Record) []*model {
 	var models []*model
@@ -49,7 +73,7 @@ func gather(records []record.Record) []*model {
 	models = slices.DeleteFunc(models, func(m *model) bool { return len(m.Rows) == 0 })
 	for i, m := range models {
 		slices.SortStableFunc(m.Rows, func(a, b *row) int { return cmp.Compare(b.Bytes, a.Bytes) })
-		m.Anchor = anchor(i, m.Name)
+		m.Anchor = anchor(i, m.Name) // unique by the number, readable by the name
 	}
 	return models
 }
@@ -210,5 +234,5 @@ func anchor(i int, name string) string {
 		}
 		return '-'
 	}, name)
-	return "m" + string(rune('a'+i%26)) + "-" + s
+	return "m" + strconv.Itoa(i+1) + "-" + s
 }

@@ -18,6 +18,7 @@ type figure struct {
 	Title, Says string
 	Plots       []template.HTML // empty where too little is known to draw
 	Missing     string          // what would have to be measured
+	Lacks       []string        // types that the plot does not show, for want of a measurement
 	Keys        []key
 	Head        []string
 	Rows        []tableRow
@@ -69,6 +70,7 @@ func qualityBySize(m *model) (*figure, error) {
 	var ps []point
 	for _, x := range m.Rows {
 		if x.Quality == nil {
+			f.Lacks = append(f.Lacks, x.Type)
 			continue
 		}
 		q := x.Quality
@@ -92,6 +94,7 @@ func qualityBySpeed(m *model) (*figure, error) {
 	for _, x := range m.Rows {
 		t := x.speed(true, 0)
 		if x.Quality == nil || t == nil {
+			f.Lacks = append(f.Lacks, x.Type)
 			continue
 		}
 		ps = append(ps, point{t.TokensPerSecond, 100 * x.Quality.SameTop, x.Type, x.Chosen})
@@ -106,8 +109,12 @@ func qualityBySpeed(m *model) (*figure, error) {
 
 // scatter draws points over a scale that begins at nought, so that twice as far right is twice as large.
 func (f *figure) scatter(ps []point, unit, missing string) error {
-	if len(ps) == 0 {
+	switch len(ps) {
+	case 0:
 		f.Missing = missing
+		return nil
+	case 1: // a point alone shows nothing that its figures do not say better
+		f.Missing = ps[0].label + " is the only type that was measured: a second one beside it shows what more bits buy."
 		return nil
 	}
 	slices.SortFunc(ps, func(a, b point) int { // the chosen one is drawn last
@@ -167,6 +174,9 @@ func speedByDepth(m *model, generation bool, title, says string) (*figure, error
 	most := 0.
 	for _, x := range m.Rows {
 		label := x.Type
+		if x.speed(generation, 0) == nil {
+			f.Lacks = append(f.Lacks, x.Type)
+		}
 		for _, d := range depths {
 			t := x.speed(generation, d)
 			if t == nil {

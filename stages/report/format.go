@@ -39,8 +39,11 @@ func percent(v float64) string {
 }
 
 func spread(v float64, runs int) string {
-	if runs < 2 {
+	switch runs {
+	case 0:
 		return none
+	case 1:
+		return "one run"
 	}
 	return fmt.Sprintf("± %.1f %%", 100*v)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"strings"
 	"time"
 
 	"quern/stages/record"
@@ -32,7 +33,15 @@ type view struct {
 	Date   string
 	Models []section
 	Tuned  []tuning
+	Bare   []bare
+	More   int // bare files that are not listed
 }
+
+// bare is a file of which nothing but its making is known.
+type bare struct{ Model, Type, Size, When string }
+
+// maxBare is how many of them are listed: a machine that converts for others makes thousands.
+const maxBare = 40
 
 type section struct {
 	*model
@@ -60,7 +69,9 @@ type tuning struct{ File, Machine, Best, Gain string }
 // Write writes the page of the records, oldest first as record.List gives them.
 func Write(w io.Writer, records []record.Record, info Info) error {
 	v := view{Info: info, CSS: template.CSS(pageCSS), Date: info.When.UTC().Format("2 January 2006, 15:04 UTC")} //nolint:gosec // our own file
-	for _, m := range gather(records) {
+	models, unmeasured := apart(gather(records))
+	v.bare(unmeasured)
+	for _, m := range models {
 		s, err := m.section()
 		if err != nil {
 			return err
@@ -82,6 +93,43 @@ func Write(w io.Writer, records []record.Record, info Info) error {
 	return page.Execute(w, v)
 }
 
+// bare lists the files that were made and never tried.
+func (v *view) bare(models []*model) {
+	for _, m := range models {
+		for _, x := range m.Rows {
+			if len(v.Bare) == maxBare {
+				v.More++
+				continue
+			}
+			v.Bare = append(v.Bare, bare{m.Name, x.Type, bytesText(x.Bytes), dayText(x.When)})
+		}
+	}
+}
+
+// Overview has a line for each model where there are several: the type that leads its section, and its figures.
+func (v view) Overview() []overview {
+	if len(v.Models) < 2 {
+		return nil
+	}
+	var all []overview
+	for _, s := range v.Models {
+		x := s.Lead
+		o := overview{Name: s.Name, Anchor: s.Anchor, Type: x.Type, Size: bytesText(x.Bytes), Machine: s.Machine, Agrees: none, Answers: none, When: dayText(x.When)}
+		if x.Quality != nil {
+			o.Agrees = percent(x.Quality.SameTop)
+		}
+		if t := x.speed(true, 0); t != nil {
+			o.Answers = speedText(t.TokensPerSecond)
+		}
+		all = append(all, o)
+	}
+	return all
+}
+
+type overview struct{ Name, Anchor, Type, Size, Agrees, Answers, Machine, When string }
+
+func dayText(t time.Time) string { return t.UTC().Format("2 Jan 2006") }
+
 func (m *model) section() (section, error) {
 	s := section{model: m, Lead: m.first()}
 	s.Verdict = s.Lead.verdict()
@@ -99,9 +147,10 @@ func (m *model) section() (section, error) {
 
 // verdict is the one sentence that a person understands.
 func (x *row) verdict() string {
-	s := x.Type + " is a file of " + bytesText(x.Bytes)
+	size := strings.ReplaceAll(bytesText(x.Bytes), " ", "\u00a0") // a number and its unit stay on one line
+	s := x.Type + " is a file of " + size
 	if x.Chosen {
-		s = x.Type + " is what this machine should run: " + bytesText(x.Bytes)
+		s = x.Type + " is what this machine should run: " + size
 	}
 	if x.Quality != nil {
 		s += " that " + x.Quality.Agreement()

@@ -153,6 +153,41 @@ func TestNewestCounts(t *testing.T) {
 	}
 }
 
+// Several models have a table of all before them; what was only made stands in one table, not in sections of nothing.
+func TestManyModels(t *testing.T) {
+	page := write(t, records())
+	if !strings.Contains(page, `<h1 id="overview">2 models</h1>`) || !strings.Contains(page, `<a href="#m1-qwen3-8b">Qwen3-8B</a>`) || !strings.Contains(page, `id="m1-qwen3-8b"`) {
+		t.Error("no overview of the models, or its link leads nowhere")
+	}
+	var rs []record.Record
+	for i := range 100 {
+		r := record.New(nil)
+		r.Model, r.Type, r.Bytes, r.When = fmt.Sprintf("acme/bare-%d", i), "Q4_K_M", 4e9, day.Add(time.Duration(i)*time.Hour)
+		rs = append(rs, r)
+	}
+	page = write(t, append(rs, measured("acme/one", "Q8_0", 8_000_000, .99, .001, true)))
+	if strings.Contains(page, `id="overview"`) || strings.Contains(page, "acme/bare-59<") || !strings.Contains(page, "acme/bare-60<") || !strings.Contains(page, "And 60 more") {
+		t.Error("files without measurements: not the newest forty in one table")
+	}
+	if strings.Count(page, `class="model"`) != 2 {
+		t.Errorf("%d sections", strings.Count(page, `class="model"`))
+	}
+}
+
+// One type alone has no plot against others: the page says so and shows its figures at once.
+func TestOneType(t *testing.T) {
+	page := write(t, []record.Record{measured("acme/one", "Q8_0", 8_000_000, .99, .001, true)})
+	figures := regexp.MustCompile(`(?s)<figure>.*?</figure>`).FindAllString(page, -1)
+	for _, f := range figures[:2] {
+		if strings.Contains(f, "<svg") || !strings.Contains(f, "Q8_0 is the only type that was measured") || !strings.Contains(f, "<details open>") {
+			t.Errorf("%.300s", f)
+		}
+	}
+	if !strings.Contains(figures[2], "<svg") {
+		t.Error("speed of one type is not drawn")
+	}
+}
+
 // A page of nothing says what makes records.
 func TestEmpty(t *testing.T) {
 	if page := write(t, nil); !strings.Contains(page, "Nothing is recorded yet") {
