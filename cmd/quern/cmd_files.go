@@ -34,6 +34,9 @@ func splitFile(ctx context.Context, c *cli.Context, o *output) error {
 	if s.Split.MaxTensors > 0 && s.Split.MaxBytes > 0 {
 		return usagef("", "--split-max-tensors and --split-max-size exclude one another")
 	}
+	if c.IsSet("split-max-tensors") && s.Split.MaxTensors == 0 || c.IsSet("split-max-size") && s.Split.MaxBytes == 0 {
+		return usagef("", "parts of nothing cannot be made: a bound is positive")
+	}
 	out := outArgument(c, strings.TrimSuffix(c.Args().First(), filepath.Ext(c.Args().First())))
 	if err := plan.SplitFile(s, out); err != nil {
 		return err
