@@ -64,8 +64,8 @@ func (s *small) shape(name string, shape ...int) {
 	}
 }
 
-// open plans the conversion.
-func (s *small) open(t *testing.T, o convert.Options) (*convert.Model, error) {
+// checkpoint writes the files.
+func (s *small) checkpoint(t *testing.T) fstest.MapFS {
 	t.Helper()
 	text := func(v any) *fstest.MapFile {
 		data, err := json.Marshal(v)
@@ -86,8 +86,14 @@ func (s *small) open(t *testing.T, o convert.Options) (*convert.Model, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return src.(fstest.MapFS)
+}
+
+// open plans the conversion.
+func (s *small) open(t *testing.T, o convert.Options) (*convert.Model, error) {
+	t.Helper()
 	o.Dir = "small"
-	return convert.Open(t.Context(), src, o)
+	return convert.Open(t.Context(), s.checkpoint(t), o)
 }
 
 // TestRefusals wants each contradiction to be an error that names what and where, before anything is written.
