@@ -290,7 +290,7 @@ func scoredMerges(pieces []scoredPiece, known *table) [][2]string {
 		last[p.text] = i
 	}
 	var all []merge
-	for i, p := range pieces {
+	for _, p := range pieces {
 		if j, ok := last[p.text]; !ok {
 			continue
 		} else {
@@ -308,7 +308,6 @@ func scoredMerges(pieces []scoredPiece, known *table) [][2]string {
 				all = append(all, merge{p.text[:cut], p.text[cut:], p.score, int(l), int(r)})
 			}
 		}
-		_ = i
 		slices.SortStableFunc(all[from:], func(a, b merge) int {
 			if a.l != b.l {
 				return a.l - b.l
