@@ -62,7 +62,7 @@ func convertFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "as", Usage: "convert as the architecture `CLASS`, whatever config.json says", Category: cat},
 		&cli.StringFlag{Name: "pre", Usage: "`NAME` of the pre-tokenizer, in place of the identified one", Category: cat},
-		&cli.StringFlag{Name: "model-name", Usage: "`NAME` for general.name", Category: cat},
+		&cli.StringFlag{Name: "model-name", Usage: "`NAME` for general.name; an empty one leaves the key out", Category: cat},
 		&cli.StringFlag{Name: "metadata", Usage: "JSON `FILE` whose keys override general.*", Category: cat},
 		&cli.BoolFlag{Name: "strict", Usage: "fail on a broken model card, as the reference does", Category: cat},
 		&cli.BoolFlag{Name: "fp8-as-q8", Usage: "what is stored in eight-bit floats as Q8_0, whatever --type says", Category: cat},
