@@ -47,7 +47,7 @@ func (b *batch) quantize(f *superFormat, dst []byte, src []float32, rowLen int, 
 		x, out := src[at*super:(at+k)*super], dst[at*f.bytes:(at+k)*f.bytes]
 		if importance != nil {
 			for i := range k {
-				o := (at + i) * super % rowLen
+				o := (at + i) * super % rowLen // a batch may span rows; all have the same importance
 				copy(b.importance[i*super:(i+1)*super], importance[o:o+super])
 			}
 		}
@@ -65,6 +65,7 @@ func (b *batch) quantize(f *superFormat, dst []byte, src []float32, rowLen int, 
 
 // run does one full batch.
 func (b *batch) run(f *superFormat, out []byte, src []float32, weighted bool) {
+	// search, fit and store the scales, then the levels by the scales as stored: the order of the reference, for all lanes at once
 	clear(b.scalar[:])
 	if b.set == nil {
 		b.searchScalar(f, src, weighted)

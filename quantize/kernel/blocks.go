@@ -19,7 +19,7 @@ func scaled(x, id float32) int32 {
 	return n + int32(2*(v-float32(n)))
 }
 
-// inverse is 1/d, and 0 for 0.
+// inverse is 1/d, and 0 for 0: a block of zeros then gets the level of zero, not of infinity.
 func inverse(d float32) float32 {
 	if d == 0 {
 		return 0
@@ -72,6 +72,7 @@ func quantizeTQ1_0(dst []byte, src []float32) {
 		x := src[:256:256]
 		d := largest(x)
 		id := inverse(d)
+		// the first digit is the highest; four digits leave the lowest place empty
 		digits := func(first, step, count int) byte {
 			n := byte(0)
 			for i := 0; i < 5; i++ {

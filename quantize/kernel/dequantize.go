@@ -44,6 +44,8 @@ func widen5_1(dst []float32, src []byte) {
 	halves(src[8:], func(i int, l byte) { dst[i] = float32(float32(l|byte(high>>i&1)<<4)*d) + m })
 }
 
+// K-quants of 16-weight groups lie in runs of 128: 32 bytes hold four weights each, 32 apart, in bits 0-1, 2-3, 4-5 and 6-7.
+
 func widen2(dst []float32, src []byte) {
 	d, m := fromHalf(src[80:]), fromHalf(src[82:])
 	for g, code := range src[:16] {
@@ -65,7 +67,7 @@ func widen3(dst []float32, src []byte) {
 		q := src[32+32*run+16*(g%2):]
 		for i := range 16 {
 			level := int(q[i] >> shift & 3)
-			if src[16*(g%2)+i]>>(g/2)&1 == 0 {
+			if src[16*(g%2)+i]>>(g/2)&1 == 0 { // levels are stored four higher: without the third bit they are below zero
 				level -= 4
 			}
 			dst[16*g+i] = scale * float32(level)
@@ -80,6 +82,8 @@ func pair45(code []byte, j int) (scale, low byte) {
 	}
 	return code[j+4]&15 | code[j-4]>>6<<4, code[j+4]>>4 | code[j]>>6<<4
 }
+
+// Of 32-weight groups two share 32 bytes: the even ones have the low nibbles.
 
 func widen4(dst []float32, src []byte) {
 	d, m := fromHalf(src), fromHalf(src[2:])

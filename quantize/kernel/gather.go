@@ -43,6 +43,8 @@ func (f *superFormat) parameters(width int, weighted bool) parameters {
 	return fitParameters(width, f.most, candidates)
 }
 
+// Limits stand in all lanes, since clamping reads them for each weight; a candidate is broadcast once for a whole group.
+
 func fitParameters(width int, most int32, candidates []float32) parameters {
 	p := parameters{values: append(filled(width, float32(most)), candidates...)}
 	p.free, p.clamped = clampFrom(candidates, most)
@@ -55,7 +57,8 @@ func scalingParameters(width int, most int32, candidates []float32) parameters {
 	return p
 }
 
-// clampFrom counts the candidates that cannot round beyond most, and the others; their magnitudes grow.
+// clampFrom counts the candidates that cannot round beyond most, and the others; their magnitudes grow. The first ones go through
+// a loop without a clamp.
 func clampFrom(candidates []float32, most int32) (free, clamped int) {
 	for _, c := range candidates {
 		if magnitude(c) < float32(most)+0.49 {
@@ -76,7 +79,8 @@ func filled(n int, v float32) []float32 {
 // marked tells whether a lane of a state's mark vector is set.
 func marked(v float32) bool { return math.Float32bits(v) != 0 }
 
-// weigh fills the tile of weights and, with importance, their sums by group.
+// weigh fills the tile of weights and, with importance, their sums by group. What a weight is differs by type without a reason that
+// shows (ggml-quants.c, quantize_row_q*_K_impl and _ref): by magnitude, by square, by both with a mean.
 func (b *batch) weigh(f *superFormat, weighted bool) {
 	x, w := &b.x[0], &b.w[0]
 	if weighted {
@@ -108,6 +112,7 @@ func (b *batch) vector(g, field int) []float32 {
 
 // gather brings the searches' results to their blocks, and does marked lanes in scalar code.
 func (b *batch) gather(f *superFormat, weighted bool) {
+	// a tile has the lanes side by side, a block its groups: here the two orders meet
 	for g := range f.groups() {
 		scale, low, redo := b.vector(g, lanes.Scale), b.vector(g, lanes.Min), b.vector(g, lanes.Redo)
 		for k := range b.n {
@@ -131,7 +136,7 @@ func (b *batch) column(tile, to []float32, row, lane int) {
 	}
 }
 
-// group does one group in scalar code and keeps its levels.
+// group does one group in scalar code and keeps its levels: the vector code has none for it.
 func (b *batch) group(f *superFormat, s *superblock, g, lane int, x, w []float32, weighted bool) {
 	at := g*b.n + lane
 	b.scalar[at] = true
@@ -145,13 +150,14 @@ func (b *batch) group(f *superFormat, s *superblock, g, lane int, x, w []float32
 		s.scale[g], s.min[g] = descent(f.most, x, levels), 0
 	case f.signed():
 		s.scale[g], s.min[g] = scaling(f.most, x, w, levels, candidates), 0
-	default:
+	default: // Q2_K without importance is the one type that counts errors by magnitude
 		scale, low := fit(f.most, x, w, levels, candidates, f.typ == gguf.Q2_K && !weighted)
 		s.scale[g], s.min[g] = scale, -low
 	}
 }
 
-// searched writes the levels that the search of a group found.
+// searched writes the levels that the search of a group found. They matter where the stored scale is zero: the reference does not
+// divide by it and leaves the levels of its search in the block, though nothing can be read from them.
 func (b *batch) searched(f *superFormat, levels []byte, lane, g int, weighted bool) {
 	if at := g*b.n + lane; b.scalar[at] {
 		copy(levels, b.spare[at*f.group:])
@@ -175,6 +181,7 @@ func (b *batch) searched(f *superFormat, levels []byte, lane, g int, weighted bo
 
 // fitScales runs the second level of Q2_K, Q4_K and Q5_K with importance: the groups' scales, then their minima.
 func (b *batch) fitScales(n int, most int32, candidates []float32) {
+	// one block a lane here too: scales of all blocks make a tile, weighted by the sums of their groups
 	par := append(filled(b.n, float32(most)), candidates...)
 	for _, minima := range []bool{false, true} {
 		for k := range b.n {
@@ -202,7 +209,7 @@ func (b *batch) fitScales(n int, most int32, candidates []float32) {
 				continue
 			}
 			r.unit = b.second[lanes.Scale*b.n+k]
-			if !marked(b.second[lanes.Base*b.n+k]) {
+			if !marked(b.second[lanes.Base*b.n+k]) { // marked: nothing above tiny, all levels 0
 				for j := range n {
 					r.levels[j] = byte(int32(b.secondLevels[j*b.n+k]))
 				}
@@ -218,6 +225,7 @@ func (b *batch) fitSigned() {
 			b.scaleTile[j*b.n+k] = v
 		}
 	}
+	// signed scales: the search of weights serves them, with 32 for the highest level
 	par := scalingParameters(b.n, 32, scaling32)
 	b.set.Scale16One(&b.scaleTile[0], &b.sums[0], &b.secondLevels[0], &b.second[0], &par.values[0], par.free, par.clamped)
 	for k := range b.n {

@@ -61,7 +61,7 @@ func scaleIQ4(x, w []float32) float32 {
 		return a, b
 	}
 	var scale float32
-	a, b := sums(1 / (peak / -iq4Values[0]))
+	a, b := sums(1 / (peak / -iq4Values[0])) // two divisions, as the reference has a scale first and inverts it
 	if b > 0 {
 		scale = a / b
 	}
@@ -171,6 +171,7 @@ func storeIQ4XS(y []byte, x, scales []float32) {
 			size, peak = a, s
 		}
 	}
+	// scales are signed six-bit numbers around 32; the largest is put at the end that reaches one further
 	d := -peak / 32
 	binary.LittleEndian.PutUint16(y, half(d))
 	id := inverse(d)
@@ -178,6 +179,7 @@ func storeIQ4XS(y []byte, x, scales []float32) {
 	clear(y[4:8])
 	for g, s := range scales {
 		l := within(nearest(id*s), -32, 31)
+		// levels by the scale as it is stored, not as it was found
 		packIQ4(y[8+16*g:24+16*g], x[g*small:(g+1)*small], inverse(float32(d*float32(l))))
 		l += 32
 		y[4+g/2] |= byte(l&15) << (4 * (g % 2))

@@ -15,6 +15,7 @@ func quantizeMXFP4(dst []byte, src []float32) {
 		}
 		y[0] = e
 		d := halfPower(e)
+		// the middles between levels, in units of the block, as bits: compared as integers
 		var bounds [7]int32
 		for i, b := range [...]float32{0.5, 1.5, 2.5, 3.5, 5, 7, 10} {
 			bounds[i] = int32(math.Float32bits(b * d))

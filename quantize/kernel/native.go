@@ -96,6 +96,7 @@ func (k *Native) Quantize(dst []byte, src []float32, t gguf.Type, rowLen int, im
 
 // run quantizes what Quantize has checked.
 func (k *Native) run(dst []byte, src []float32, t gguf.Type, rowLen int, importance []float32, vector bool) {
+	// these have nothing to search, and importance does not matter to them
 	switch t {
 	case gguf.Q8_0:
 		quantizeQ8_0(dst, src)
@@ -110,6 +111,7 @@ func (k *Native) run(dst []byte, src []float32, t gguf.Type, rowLen int, importa
 		quantizeMXFP4(dst, src)
 		return
 	}
+	// memory is borrowed, not allocated: a slab has thousands of rows, and each worker calls for its own
 	memory := &k.scalar
 	if vector {
 		memory = &k.vector

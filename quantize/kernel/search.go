@@ -25,7 +25,7 @@ func within(level, lowest, highest int32) int32 { return max(lowest, min(highest
 // Errors count squared, or by magnitude.
 func fit(most int32, x, w []float32, levels []byte, candidates []float32, byMagnitude bool) (scale, low float32) {
 	low, high, sumW, sumX := extremes(x, w)
-	if high == low {
+	if high == low { // the same number throughout, at most zero: the minimum alone says it
 		clear(levels[:len(x)])
 		return 0, low
 	}
@@ -56,12 +56,12 @@ func fit(most int32, x, w []float32, levels []byte, candidates []float32, byMagn
 			sxl += float32(q * v)
 		}
 		det := float32(sumW*sl2) - float32(sl*sl)
-		if !(det > 0) {
+		if !(det > 0) { // all levels equal, or no weight at all: nothing to solve; a NaN ends here too
 			continue
 		}
 		s := (float32(sumW*sxl) - float32(sumX*sl)) / det
 		m := (float32(sl2*sumX) - float32(sl*sxl)) / det
-		if m > 0 {
+		if m > 0 { // a minimum above zero cannot be stored: the best scale that does without
 			m = 0
 			s = sxl / sl2
 		}
@@ -97,7 +97,8 @@ func extremes(x, w []float32) (low, high, sumW, sumX float32) {
 	return low, high, sumW, sumX
 }
 
-// peakOf is the first value of the largest magnitude, and that magnitude.
+// peakOf is the first value of the largest magnitude, and that magnitude. Its sign counts: the side that has the largest value gets
+// the level more that signed types have there.
 func peakOf(x []float32) (peak, most float32) {
 	for _, v := range x {
 		if a := magnitude(v); a > most {
@@ -114,6 +115,7 @@ func scaling(most int32, x, w []float32, levels []byte, candidates []float32) fl
 		clear(levels[:len(x)])
 		return 0
 	}
+	// the error that a scale leaves is the sum of w*x^2 less a^2/b: the largest a^2/b wins, and is compared without a division
 	sums := func(inverse float32) (a, b float32) {
 		for i, v := range x {
 			l := float32(within(nearest(inverse*v), -most, most-1))
@@ -164,7 +166,7 @@ func descent(most int32, x []float32, levels []byte) float32 {
 		changed := false
 		for i, v := range x {
 			w, f := v*v, float32(l[i])
-			wl := a - float32(w*v*f)
+			wl := a - float32(w*v*f) // the sums without this weight say which level it should have
 			if !(wl > 0) {
 				continue
 			}
@@ -198,7 +200,7 @@ func descent(most int32, x []float32, levels []byte) float32 {
 func positive(most int32, x, w []float32, levels []byte, candidates []float32) float32 {
 	var high float32
 	for _, v := range x {
-		if !(high > v) {
+		if !(high > v) { // the reference's MAX, which takes a NaN over
 			high = v
 		}
 	}
@@ -225,6 +227,7 @@ func positive(most int32, x, w []float32, levels []byte, candidates []float32) f
 			best, inverse = e, inv
 		}
 	}
+	// the candidates were compared by their plain scales; from here on the scale is the one that fits best, a/b
 	var a, b float32
 	for i, v := range x {
 		l := min(most, nearest(inverse*v))

@@ -43,6 +43,8 @@ func truncated(f float32) int32 {
 // nearestLevel is the truncation of v, which has its half added, as a signed byte, cut at most.
 func nearestLevel(v float32, most int32) byte { return byte(min(most, int32(int8(truncated(v))))) }
 
+// span is the smallest and the largest value. It starts from the outermost floats, so a block of NaNs alone keeps those, as it does
+// in the reference.
 func span(x []float32) (low, high float32) {
 	low, high = math.MaxFloat32, -math.MaxFloat32
 	for _, v := range x {
@@ -56,6 +58,8 @@ func span(x []float32) (low, high float32) {
 	return low, high
 }
 
+// Without importance a block is as good as its two outermost values: one pass finds them, a second rounds.
+
 func plain4_0(y []byte, x []float32) {
 	levels, d := signedLevels(x, 8)
 	store4_0(y, d, 0, levels[:])
@@ -66,7 +70,9 @@ func plain5_0(y []byte, x []float32) {
 	store5_0(y, d, 0, levels[:])
 }
 
-// signedLevels puts the value of largest magnitude at level 0.
+// signedLevels puts the value of largest magnitude at level 0, the only one without a counterpart of the other sign: so the whole
+// range is used. The half that rounds and the offset are one constant, as in the reference: added one after the other they could
+// round twice.
 func signedLevels(x []float32, most float32) (levels [small]byte, d float32) {
 	peak, _ := peakOf(x)
 	d = peak / -most
@@ -78,6 +84,7 @@ func signedLevels(x []float32, most float32) (levels [small]byte, d float32) {
 }
 
 func plain4_1(y []byte, x []float32) {
+	// values less their minimum are not negative: adding a half and cutting is rounding
 	low, high := span(x)
 	d := (high - low) / 15
 	id := inverse(d)
@@ -98,6 +105,8 @@ func plain5_1(y []byte, x []float32) {
 	}
 	store5_1(y, d, low, levels[:])
 }
+
+// Blocks of 32 weights (ggml-common.h): a scale, a minimum where there is one, the fifth bits as one word, nibbles.
 
 func store4_0(y []byte, scale, _ float32, levels []byte) {
 	binary.LittleEndian.PutUint16(y, half(scale))
@@ -130,6 +139,7 @@ func packHalves(q, levels []byte) {
 	}
 }
 
+// fifthBits gathers the bits above the nibbles, that of level 0 lowest.
 func fifthBits(levels []byte) (h uint32) {
 	for i, l := range levels[:small] {
 		h |= uint32(l>>4&1) << i
@@ -146,7 +156,7 @@ type smallBatch struct {
 	source     [small * mostBlocks]float32 // natural order, filled up with zeros
 	importance [small * mostBlocks]float32
 	energy     [mostBlocks]float32 // the mean square that goes into a block's weights
-	redone     int
+	redone     int                 // blocks that left the vector path
 }
 
 // quantizeSmall writes rows of small blocks.
@@ -166,6 +176,7 @@ func (b *smallBatch) quantizeSmall(f *smallFormat, dst []byte, src []float32, ro
 	}
 	for len(src) > 0 {
 		row := src[:rowLen]
+		// these types weigh by the mean square of the whole row, K-quants by that of the super-block
 		energy := squares(row) / float32(rowLen)
 		for at := 0; at < rowLen; {
 			n := b.fill(row[at:], importance[at:], func([]float32) float32 { return energy })
@@ -189,7 +200,7 @@ func (b *smallBatch) capacity() int {
 func (b *smallBatch) fill(x, importance []float32, energy func(block []float32) float32) int {
 	n := min(b.capacity(), len(x)/small)
 	copy(b.source[:], x[:n*small])
-	clear(b.source[n*small : b.capacity()*small])
+	clear(b.source[n*small : b.capacity()*small]) // lanes without a block do zeros, which nobody reads
 	if importance != nil {
 		copy(b.importance[:], importance[:n*small])
 	}
@@ -230,6 +241,7 @@ func (b *smallBatch) searchSmall(f *smallFormat, dst []byte, n int, par paramete
 	var levels [small]byte
 	if b.set != nil {
 		b.tiles(true)
+		// both forms read their parameters alike, so one call serves them
 		kernel := lanes.Scaling(b.set.Fit32)
 		if f.signed {
 			kernel = b.set.Scale32
@@ -239,7 +251,7 @@ func (b *smallBatch) searchSmall(f *smallFormat, dst []byte, n int, par paramete
 	for k := range n {
 		y := dst[k*f.bytes : (k+1)*f.bytes]
 		if b.set == nil || marked(b.of(k, lanes.Redo)) {
-			b.redone++
+			b.redone++ // beyond what vectors round as the reference does
 			x, w := b.block(k, true)
 			var scale, low float32
 			if f.signed {
@@ -251,9 +263,10 @@ func (b *smallBatch) searchSmall(f *smallFormat, dst []byte, n int, par paramete
 			continue
 		}
 		scale, inverse, base := b.of(k, lanes.Scale), b.of(k, lanes.Inverse), b.of(k, lanes.Base)
+		// the vector search keeps sums, no levels: they are rounded once more by the scale that won
 		x := b.source[k*small : (k+1)*small]
 		switch {
-		case f.signed && marked(base):
+		case f.signed && marked(base): // nothing above tiny: level 0, which is not the level of the value 0
 			clear(levels[:])
 		case f.signed:
 			for i, v := range x {

@@ -91,7 +91,8 @@ var superFormats = map[gguf.Type]*superFormat{
 		plain: scaling32, weighted: scaling32, scale: scale6, pack: pack6},
 }
 
-// byPeak quantizes scales against the largest one: levels 0..most.
+// byPeak quantizes scales against the largest one: levels 0..most. The unit is divided anew and not 1/inverse, which may differ in
+// the last bit.
 func byPeak(v []float32, most float32) (q fitted, peak float32) {
 	for _, s := range v {
 		if s > peak {
@@ -116,6 +117,7 @@ func scale2(_ *superFormat, y []byte, b *superblock, weighted bool) {
 		s, _ = byPeak(b.scale[:], 15)
 		m, _ = byPeak(b.min[:], 15)
 	}
+	// levels are computed with the scales as half precision holds them: what a reader will multiply by
 	d, dm := storeHalf(y[80:], s.unit), storeHalf(y[82:], m.unit)
 	for j := range 16 {
 		code := s.levels[j] | m.levels[j]<<4
@@ -132,6 +134,7 @@ func scale3(_ *superFormat, y []byte, b *superblock, weighted bool) {
 		if peak, _ := peakOf(b.scale[:]); peak != 0 {
 			inverse := -32 / peak
 			for j, v := range b.scale {
+				// by way of a signed byte, in which the reference keeps it before it clamps
 				s.levels[j] = byte(within(int32(int8(nearest(inverse*v))), -32, 31) + 32)
 			}
 			s.unit = 1 / inverse
@@ -187,12 +190,13 @@ func scale45(f *superFormat, y []byte, b *superblock, weighted bool) {
 // scale6 writes Q6_K's 16 signed byte scales and their unit, after the levels.
 func scale6(_ *superFormat, y []byte, b *superblock, _ bool) {
 	peak, size := peakOf(b.scale[:])
-	if b.zero = size < tiny; b.zero {
+	if b.zero = size < tiny; b.zero { // steps of one keep the rounding that follows away from a division by zero
 		for j := range 16 {
 			b.step[j], b.base[j] = 1, 0
 		}
 		return
 	}
+	// the largest scale becomes -128, whatever its sign: a signed byte has no +128
 	inverse := -128 / peak
 	d := storeHalf(y[208:], 1/inverse)
 	for j, v := range b.scale {

@@ -64,6 +64,7 @@ func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 	if err != nil {
 		return err
 	}
+	// the space of all files is reserved first: a disk that is too small shows before the work
 	files, err := create(s)
 	if err != nil {
 		return err
@@ -91,6 +92,7 @@ func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 		return err
 	}
 	passed := time.Since(start)
+	// a machine whose vector code computes wrong still makes right files, only slower; that must not go unseen
 	if p, ok := k.(*kernel.Pair); ok {
 		for _, t := range p.Unsound() {
 			ev.Emit(pipeline.Warning{Stage: "build", Says: fmt.Sprintf("the %s kernel failed its self-test for %s on this machine: plain Go wrote the blocks", p.Native(), t)})
@@ -131,7 +133,7 @@ func options(s *job.State, jobs []build.Job, ev pipeline.Events) build.Options {
 		ev.Emit(pipeline.Progress{Stage: "build", Done: d, Total: total, Unit: "bytes", Rate: float64(d) / time.Since(start).Seconds()})
 	}}
 	for _, a := range s.Files {
-		o.Finite = o.Finite || a.Policy != nil
+		o.Finite = o.Finite || a.Policy != nil // the converter copies NaN, the quantizer refuses it
 	}
 	return o
 }

@@ -35,6 +35,7 @@ func Find(ctx context.Context, s *job.State, b recipe.Budget, ev pipeline.Events
 	if err != nil {
 		return nil, err
 	}
+	// the named type nearest to the budget lends its number to the file, and its rules to what is not measured
 	base := recipe.Base(bits(s, b))
 	out, err := policy.Decide(plan.Parts(s), base, s.Policy)
 	if err != nil {
@@ -58,7 +59,7 @@ func Find(ctx context.Context, s *job.State, b recipe.Budget, ev pipeline.Events
 	if err != nil {
 		return nil, err
 	}
-	r.Model, r.Kernel = s.Source.Name, k.Name()
+	r.Model, r.Kernel = s.Source.Name, k.Name() // the errors hold for these bits
 	Use(s, r)
 	ev.Emit(pipeline.Finished{Stage: "fit", State: pipeline.OK})
 	return r, nil
@@ -93,7 +94,7 @@ func subjects(s *job.State, tensors *build.Tensors, out *policy.Output) ([]recip
 			return nil, fmt.Errorf("%s: %w", d.SourceName, err)
 		}
 		types := recipe.Candidates(d, src.RowLen())
-		if len(types) == 0 {
+		if len(types) == 0 { // a norm, a bias: it keeps its type whatever the budget
 			continue
 		}
 		sub := recipe.Subject{Name: d.Name, Source: src, Via: via, Types: types}
@@ -127,6 +128,7 @@ func Read(ctx context.Context, s *job.State, path string) (*recipe.Recipe, error
 	if err != nil {
 		return nil, err
 	}
+	// a recipe is a file that people move about: another model's must not be half applied
 	if err := r.Check(plan.Base(s)); err != nil {
 		return nil, err
 	}

@@ -39,6 +39,8 @@ type instruction struct {
 
 var gpNames = []string{"R0", "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15", "R19", "R20", "R21", "R22", "R23"}
 
+// scratchGP is for constants on their way into a vector. R16 to R18 and R25 up are left alone:
+// the linker, the platform or Go's runtime use them.
 const scratchGP = "R24"
 
 func (m *arm64) lanes() int { return 4 }
@@ -68,6 +70,7 @@ func (m *arm64) arg(name string) gp {
 	return r
 }
 
+// fresh is a virtual register; a real one is found when the kernel ends and all its uses are known.
 func (m *arm64) fresh() vec { m.vectors++; return vec(m.vectors - 1) }
 
 // emit adds a vector instruction d = what(a, b ...) with the usual places of the registers: d at 0, the first source at 5, the
@@ -164,6 +167,7 @@ func (m *arm64) broadcast(a mem) vec {
 	return d
 }
 
+// constant is made from a general register each time: NEON has no operands in memory, and loading a table would take an address.
 func (m *arm64) constant(bits uint32) input { return m.duplicate(bits, 0x4e040c00, "4S") }
 
 func (m *arm64) duplicate(bits uint32, word uint32, arrangement string) vec {
@@ -201,10 +205,13 @@ func (m *arm64) greater(a, b vec) vec { return m.three(0x6ea0e400, "FCMGT", "4S"
 func (m *arm64) atLeast(a, b vec) vec { return m.three(0x6e20e400, "FCMGE", "4S", a, b) }
 func (m *arm64) not(a vec) vec        { return m.two(0x6e205800, "NOT", "16B", a) }
 
+// FMIN and FMAX give a NaN for a NaN; the scalar comparison keeps the old value, which a comparison and an insertion do.
+
 func (m *arm64) lower(d, v vec) { m.insert(d, m.greater(d, v), v) }
 func (m *arm64) upper(d, v vec) { m.insert(d, m.greater(v, d), v) }
 
 func (m *arm64) compare(p predicate, a vec, b input) mask {
+	// NEON compares for "greater" and "at least", false for a NaN: the predicates that are true for it are their opposites
 	v := m.value(b)
 	switch p {
 	case less:
@@ -246,6 +253,7 @@ func (m *arm64) branch(jump, format string, a ...any) {
 }
 
 func (m *arm64) jumpIfNone(a mask, label string) {
+	// lanes are all ones or all zeros, so the largest says whether any is set
 	s := m.two(0x6eb0a800, "UMAXV", "4S", vec(a))
 	m.code[len(m.code)-1].what = "UMAXV S%d, V%d.4S"
 	m.code = append(m.code, instruction{word: 0x1e260000 | number16(scratchGP), what: "FMOV W" + scratchGP[1:] + ", S%d", regs: []vec{s}, shifts: []int{5}, use: []vec{s}})

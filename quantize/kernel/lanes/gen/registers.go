@@ -44,6 +44,7 @@ func (m *arm64) live() []bitset {
 			}
 		}
 	}
+	// backwards until nothing grows: loops carry what their next turn reads
 	for changed := true; changed; {
 		changed = false
 		for i := len(m.code) - 1; i >= 0; i-- {
@@ -72,6 +73,7 @@ func (m *arm64) assign() []int {
 	for i := range conflict {
 		conflict[i] = make(bitset, (m.vectors+63)/64)
 	}
+	// whatever is live behind a definition must not lie in its register; uses alone make no conflict
 	for i, c := range m.code {
 		for _, d := range c.def {
 			after[i].each(func(v vec) {
@@ -93,6 +95,7 @@ func (m *arm64) assign() []int {
 		if at[v] >= 0 {
 			continue
 		}
+		// the lowest free number: kernels are straight enough that this never needs more than there are
 		var taken uint32
 		conflict[v].each(func(o vec) {
 			if at[o] >= 0 {

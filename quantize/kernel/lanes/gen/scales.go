@@ -6,6 +6,7 @@ func positive(k kernel) {
 	k.begin("positive", "fits n rows of values that are not negative by a scale. par is the highest level in all lanes, then 8 candidates. levels has the levels on return.",
 		param{"x", "*float32"}, param{"w", "*float32"}, param{"levels", "*float32"}, param{"state", "*float32"}, param{"par", "*float32"}, param{"n", "int"})
 	x, w, levels, s, par, n := k.arg("x"), k.arg("w"), k.arg("levels"), k.arg("state"), k.arg("par"), k.arg("n")
+	// n counts rows; as an index of bytes it is compared with i directly
 	size := 0
 	for 1<<size < k.bytes {
 		size++
@@ -26,6 +27,7 @@ func positive(k kernel) {
 	each("extremes", func() {
 		v := k.load(at(x))
 		k.upper(high, v)
+		// a scale below zero or a NaN, which only damaged importance gives, goes to the scalar code
 		k.join(redo, k.notFinite(v))
 		k.join(redo, k.compare(notAtLeast, v, zero))
 	})
@@ -33,11 +35,11 @@ func positive(k kernel) {
 	g.put(stHigh, high)
 	most := k.load(mem{base: par})
 	inverse := k.div(most, high)
-	first := k.div(k.value(k.constant(oneBits)), inverse)
+	first := k.div(k.value(k.constant(oneBits)), inverse) // not high/most: the reference inverts
 	e := k.zero()
 	each("first", func() {
 		v := k.load(at(x))
-		d := k.sub(v, k.mul(first, k.round(k.mul(inverse, v))))
+		d := k.sub(v, k.mul(first, k.round(k.mul(inverse, v)))) // no clamp: most/high*v cannot round above most
 		k.sum(e, k.mul(d, k.mul(d, at(w))))
 	})
 	g.put(stError, e)
@@ -58,6 +60,7 @@ func positive(k kernel) {
 	k.advance(c, 4)
 	k.countdown(left, "candidate")
 
+	// levels are kept in memory: n is not known here, so they cannot be registers
 	a, b := k.zero(), k.zero()
 	each("sums", func() {
 		v := k.load(at(x))
@@ -76,6 +79,7 @@ func positive(k kernel) {
 		l2 := k.sub(b, k.mul(level, k.mul(level, q)))
 		better := k.both(k.compare(greater, wl, zero), k.compare(greater, l2, zero))
 		r := k.div(k.mul(l2, at(x)), wl)
+		// beyond 2^22 the scalar rounding wraps, this one does not
 		far := k.both(k.compare(notLess, r, k.constant(limitBits)), better)
 		g.putMask(stRedo, k.either(far, g.getMask(stRedo)))
 		next := k.min(k.round(r), most)
@@ -93,6 +97,7 @@ func positive(k kernel) {
 	k.countdown(rounds, "round")
 	k.label("done")
 	g.put(stScale, k.keep(k.compare(greater, b, zero), k.div(a, b)))
+	// a lane of zeros has nothing to redo whatever its sums are
 	redo = k.either(k.either(k.notFinite(a), k.notFinite(b)), g.getMask(stRedo))
 	empty := k.compare(less, g.get(stHigh), k.constant(tinyBits))
 	g.put(stScale, k.drop(empty, g.get(stScale)))

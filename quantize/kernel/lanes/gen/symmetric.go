@@ -15,7 +15,9 @@ func symmetric(k kernel, n, count int) {
 	x, w, wx, s, par, left := k.arg("x"), k.arg("w"), k.arg("wx"), k.arg("state"), k.arg("par"), k.arg("free")
 	groups := k.groups(count, n, s)
 	c := k.addressOf(mem{base: par, off: 2 * k.bytes})
+	// groups are interleaved row by row: the sum of one is a chain of additions, and the others run in its latency
 	sums := func(inverse []vec, clamp bool) (a, b []vec) {
+		// loaded anew each time: held over the whole kernel they would cost two registers that the sums need
 		highest, lowest := k.load(k.row(par, 0)), k.load(k.row(par, 1))
 		for range groups {
 			a, b = append(a, k.zero()), append(b, k.zero())
@@ -34,18 +36,22 @@ func symmetric(k kernel, n, count int) {
 	}
 	var inverse []vec
 	for _, g := range groups {
+		// w*x is the same for all candidates; the reference multiplies in this order, so storing it changes no bit
 		peak := k.peak(g, x, func(i int, v vec) { k.store(k.mul(v, g.row(w, i)), g.row(wx, i)) })
 		inverse = append(inverse, k.div(k.broadcast(mem{base: c}), peak))
 		g.put(stInverse, inverse[g.g])
 	}
 	a, b := sums(inverse, false)
 	for j, g := range groups {
+		// the first pass asks for b != 0, the candidates below for b > 0: so it is in the reference
 		scale := k.keep(k.compare(differs, b[j], k.zero()), k.div(a[j], b[j]))
 		g.put(stScale, scale)
 		g.put(stError, k.mul(scale, a[j]))
+		// comparisons with sums that are not finite are where the two codes could part: scalar code does such lanes again
 		g.putMask(stRedo, k.either(k.notFinite(a[j]), k.notFinite(b[j])))
 	}
 	k.advance(c, 4)
+	// the candidates come in the order of the reference; the free ones are its first, as magnitudes grow
 	for _, clamp := range []bool{false, true} {
 		label := "free"
 		if clamp {
@@ -77,6 +83,7 @@ func symmetric(k kernel, n, count int) {
 // peak finds the first value of largest magnitude in a group and gives each value to visit.
 func (k kernel) peak(g group, x gp, visit func(i int, v vec)) vec {
 	magnitude, peak := k.zero(), k.zero()
+	// "greater" and not "at least": of equal magnitudes the first one counts, and its sign
 	for i := range g.n {
 		v := k.load(g.row(x, i))
 		visit(i, v)
@@ -125,6 +132,7 @@ func descent(k kernel, n, count int) {
 		}
 		g.putMask(stRedo, k.either(k.notFinite(a[j]), k.notFinite(b[j])))
 	}
+	// the rows of a group depend on one another through its sums, so only groups are interleaved
 	rounds := k.number(5)
 	k.label("round")
 	changed := k.none()
@@ -134,6 +142,7 @@ func descent(k kernel, n, count int) {
 			wl := k.sub(a[j], k.mul(level, g.row(wx, i)))
 			better := k.compare(greater, wl, k.zero())
 			l2 := k.sub(b[j], k.mul(level, k.mul(level, g.row(w, i))))
+			// nearest wraps beyond 4194303 as the scalar code does: wl may be next to nothing here
 			next := k.max(k.min(k.nearest(k.div(k.mul(l2, g.row(x, i)), wl)), highest), lowest)
 			better = k.both(better, k.compare(differs, next, level))
 			k.sum(wl, k.mul(next, g.row(wx, i)))
@@ -164,7 +173,7 @@ func nonlinear(k kernel, count int) {
 	k.begin("table32", fmt.Sprintf("fits %d groups of %d rows by a scale to the 16 values of IQ4_NL. par is the first constant in all lanes, then the candidates.", count, n),
 		param{"x", "*float32"}, param{"w", "*float32"}, param{"state", "*float32"}, param{"par", "*float32"}, param{"candidates", "int"})
 	x, w, s, par, left := k.arg("x"), k.arg("w"), k.arg("state"), k.arg("par"), k.arg("candidates")
-	k.tables16(bounds, values)
+	k.tables16(bounds, values) // kept in registers over the whole kernel
 	groups := k.groups(count, n, s)
 	sums := func(inverse []vec) (a, b []vec) {
 		for range groups {
@@ -173,7 +182,7 @@ func nonlinear(k kernel, count int) {
 		for i := range n {
 			for j, g := range groups {
 				q := k.table16(k.mul(inverse[j], g.row(x, i)))
-				wq := k.mul(q, g.row(w, i))
+				wq := k.mul(q, g.row(w, i)) // the weight meets the value first in both products
 				k.sum(a[j], k.mul(wq, g.row(x, i)))
 				k.sum(b[j], k.mul(wq, q))
 			}

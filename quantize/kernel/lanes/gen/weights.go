@@ -21,11 +21,12 @@ func plainWeights(k kernel) {
 	w, x, n := k.arg("w"), k.arg("x"), k.arg("groups")
 	k.label("group")
 	s := k.zero()
+	// one sum in the order of the rows: several partial sums would be faster and round otherwise
 	for i := range 32 {
 		v := k.load(k.row(x, i))
 		k.sum(s, k.mul(v, v))
 	}
-	mean := k.sqrt(k.mul(s, k.constant(over32Bits)))
+	mean := k.sqrt(k.mul(s, k.constant(over32Bits))) // times 1/32 is exact, as dividing by 32 is
 	for i := range 32 {
 		k.store(k.add(mean, k.abs(k.load(k.row(x, i)))), k.row(w, i))
 	}
@@ -64,9 +65,10 @@ func importanceWeights(k kernel) {
 	})
 	k.update(mul, s, k.broadcast(mem{base: factors}))
 	k.update(mul, s, k.broadcast(mem{base: factors, off: 4}))
+	// the sums by group weigh the second level, the fit of the groups' scales
 	left := k.number(256)
 	k.label("group")
-	rows := k.addressOf(mem{base: n})
+	rows := k.addressOf(mem{base: n}) // a copy: n is subtracted below
 	k.shift(rows, -2)
 	total := k.zero()
 	k.pass("rows", rows, 4, []gp{x, w}, func(i int) {

@@ -40,6 +40,7 @@ func (m *x86) lanes() int {
 	return 8
 }
 
+// begin opens a kernel. NOSPLIT: it calls nothing and has no frame, so there is no stack to grow.
 func (m *x86) begin(name, doc string, params ...param) {
 	var list []string
 	for _, p := range params {
@@ -53,7 +54,7 @@ func (m *x86) begin(name, doc string, params ...param) {
 		panic(err)
 	}
 	m.Signature(sig)
-	m.tables = nil
+	m.tables = nil // registers that hold tables end with their kernel
 }
 
 func (m *x86) end() {
@@ -91,6 +92,8 @@ func (m *x86) newMask() (mask, reg.Register) {
 	return mask(len(m.masks) - 1), r
 }
 
+// The description speaks of numbered values, avo of registers that it will assign: these find one by the other.
+
 func (m *x86) mem(a mem) operand.Mem {
 	r := operand.Mem{Base: m.gps[a.base], Disp: a.off}
 	if a.index != nil {
@@ -111,6 +114,8 @@ func (m *x86) op(o any) operand.Op {
 	panic(fmt.Sprintf("operand %T", o))
 }
 
+// emit is one operation. avo names operands in the order of Go's assembler, the second source first: sub and div depend on it.
+// There is no fused form: each product is rounded before it meets a sum, as in the reference.
 func (m *x86) emit(o op, b, a, d operand.Op) {
 	switch o {
 	case add:
@@ -154,6 +159,7 @@ func (m *x86) broadcast(a mem) vec {
 	return d
 }
 
+// constant is an operand in memory: all lanes of it, since AVX2 has no broadcast as part of an operation.
 func (m *x86) constant(bits uint32) any {
 	words := make([]uint32, m.lanes())
 	for i := range words {
@@ -185,6 +191,7 @@ func (m *x86) value(v any) vec {
 	return d
 }
 
+// zero is a new register, since sums start from it and change it.
 func (m *x86) zero() vec {
 	d, r := m.newVec()
 	m.VXORPS(r, r, r)
@@ -197,6 +204,7 @@ func (m *x86) copyOf(v vec) vec {
 	return d
 }
 
+// round goes to even, the immediate 0: where the scalar code adds 1.5*2^23 and takes the low bits, up to 4194303 the same.
 func (m *x86) round(v vec) vec {
 	d, r := m.newVec()
 	if m.wide {
@@ -215,6 +223,7 @@ func (m *x86) sqrt(v vec) vec {
 
 func (m *x86) abs(v vec) vec { return m.binary(and, v, m.constant(0x7fffffff)) }
 
+// nearest is the scalar code's rounding, with its wrapping beyond 4194303.
 func (m *x86) nearest(v vec) vec {
 	t := m.binary(add, v, m.constant(0x4b400000))
 	mask, bias := m.op(m.constant(0x007fffff)), m.op(m.constant(0x00400000))
@@ -269,6 +278,7 @@ func (m *x86) join(d, a mask) {
 	}
 }
 
+// without is a and not b; of AND NOT the first operand is the one that is negated.
 func (m *x86) without(a, b mask) mask {
 	d, r := m.newMask()
 	if m.wide {
@@ -289,6 +299,7 @@ func (m *x86) none() mask {
 	return d
 }
 
+// pick replaces lanes of d, in place: d lives on over a loop's turns.
 func (m *x86) pick(d vec, a mask, t vec) {
 	if m.wide {
 		m.VBLENDMPS(m.vecs[t], m.vecs[d], m.masks[a], m.vecs[d])
@@ -318,6 +329,8 @@ func (m *x86) drop(a mask, v vec) vec {
 	}
 	return d
 }
+
+// Masks go through memory as lanes of all ones, so that a state has one form and Go code can read it.
 
 func (m *x86) storeMask(a mask, to mem) {
 	if !m.wide {
@@ -353,6 +366,8 @@ func (m *x86) jumpIfNone(a mask, label string) {
 	}
 	m.JZ(operand.LabelRef(label))
 }
+
+// Loops count down to zero, which the processor tells without a comparison.
 
 func (m *x86) countdown(r gp, label string) {
 	m.DECQ(m.gps[r])
