@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -220,6 +221,10 @@ func newState(c *cli.Context, model string) (*job.State, error) {
 	s := &job.State{}
 	s.Model, s.Out, s.Stream, s.DryRun = model, c.String("out"), c.Bool("stream"), c.Bool("dry-run")
 	s.Args, s.Version, s.Kernel, s.Workers = os.Args[1:], quernVersion(), c.String("kernel"), c.Int("workers")
+	if s.Workers < 0 {
+		return nil, usagef("a number of cores; 0 means all", "--workers %d is not one", s.Workers)
+	}
+	s.Workers = min(s.Workers, runtime.NumCPU()) // more would hold memory and wait for one another
 	if known := append([]string{"auto", job.LibraryKernel}, kernel.Names()...); s.Kernel != "" && !slices.Contains(known, s.Kernel) {
 		return nil, usagef("this machine has "+strings.Join(known, ", "), "--kernel %q is not known here", s.Kernel)
 	}
