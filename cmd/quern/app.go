@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"runtime/debug"
+	"strings"
 
 	"quern/quantize/llamacpp"
 
@@ -17,6 +18,14 @@ const (
 	groupFiles = "4 Files"
 	groupSetup = "5 Set-up"
 )
+
+// quietDefaults takes the defaults off the help that say nothing: an option that is off, a number or a time that is not set.
+var quietDefaults = strings.NewReplacer(" (default: false)", "", " (default: 0)", "", " (default: 0s)", "")
+
+func init() {
+	describe := cli.FlagStringer
+	cli.FlagStringer = func(f cli.Flag) string { return quietDefaults.Replace(describe(f)) }
+}
 
 // newApp is the whole command line: each command stands in a file of its own.
 func newApp() *cli.App {

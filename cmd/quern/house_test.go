@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -75,6 +77,22 @@ const (
 	maxFileLines     = 700
 	maxFunctionLines = 120
 )
+
+// The manual has the exit codes of the one table, each with its meaning.
+func TestHouseExitCodes(t *testing.T) {
+	b, err := os.ReadFile("../../docs/receipts.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range exits {
+		if row := fmt.Sprintf("| %d | %s |", e.Code, e.Meaning); !strings.Contains(string(b), row) {
+			t.Errorf("docs/receipts.md lacks %q", row)
+		}
+	}
+	if n := strings.Count(string(b), "\n| "); n != len(exits)+1 { // with the head
+		t.Errorf("%d rows, %d codes", n, len(exits))
+	}
+}
 
 // prints are the packages' calls that belong to cmd alone.
 var prints = regexp.MustCompile(`\b(os\.Exit|log\.Fatal\w*|fmt\.Print\w*)\(`)
