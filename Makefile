@@ -11,7 +11,7 @@ LEAN         = -trimpath -ldflags '-s -w'
 RUNTIME      = bin/quern runtime install
 SRC         := $(shell find cmd pipeline stages hfclient convert quantize -name '*.go' -o -name '*.s' -o -name '*.json' -o -name '*.zst' 2>/dev/null)
 
-.PHONY: kernels arm64 fit help build demo test browser bench lint cross race dist runtime clean unpack interop calibrate memory tune conformance-real cover
+.PHONY: kernels arm64 fit help build demo test browser bench bench-batch lint cross race dist runtime clean unpack interop calibrate memory tune conformance-real cover
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,7 +65,7 @@ arm64: ## the kernels' tests as an arm64 program, where qemu can run it
 	  GOOS=linux GOARCH=arm64 $(GO) test -c -o bin/kernel.arm64.test ./quantize/kernel && cd quantize/kernel && $$qemu ../../bin/kernel.arm64.test -test.v > ../../bin/arm64.log 2>&1; status=$$?; grep -oE 'count: .*|^FAIL.*|^ +[a-z_]+_test.go:[0-9]+: .*' ../../bin/arm64.log; exit $$status
 
 race: ## the race detector (it needs cgo) on the packages that run in parallel
-	CGO_ENABLED=1 $(GO) test -race -short ./pipeline ./pipeline/batch/... ./hfclient/... ./quantize/build/... ./convert/view/...
+	CGO_ENABLED=1 $(GO) test -race -short ./pipeline ./pipeline/batch/... ./pipeline/queue ./hfclient/... ./quantize/build/... ./convert/view/...
 
 lint: ## gofmt, go vet, staticcheck, go mod tidy
 	@test -z "$$(gofmt -l cmd pipeline stages hfclient convert quantize)" || { gofmt -l cmd pipeline stages hfclient convert quantize; echo "run gofmt -w"; exit 1; }
@@ -106,6 +106,10 @@ cover: ## how much of convert/... its tests run, by package, and the lines of ea
 
 bench: build runtime ## benchmarks, with ratios against llama.cpp's own tools where they are on the machine
 	$(GO) test -run '^$$' -bench . -benchmem ./convert/... ./quantize/... ./hfclient/... ./cmd/quern
+
+bench-batch: build runtime ## a model set on two cores: overlapping against one after the other, alternated: wall time and peak disk
+	$(GO) test ./cmd/quern -run '^$$' -bench BenchmarkBatch -benchtime 1x >/dev/null # builds, and warms the page cache
+	GOMAXPROCS=2 $(GO) test ./cmd/quern -run '^$$' -bench BenchmarkBatch -benchtime 1x -count 3 | grep -E '^Benchmark|^ok|FAIL'
 
 dist: ## release archives with the llama.cpp libraries beside the binary
 	@for p in darwin/arm64 linux/amd64 linux/arm64; do \

@@ -177,7 +177,7 @@ func (t *transfer) put(ctx context.Context, src io.ReaderAt, href string, extra 
 	var last *outgoing
 	p := &payload{size: hi - lo, open: func() io.ReadCloser {
 		if last != nil {
-			t.meter.add(-last.sent, false) // an earlier try counts no more
+			last.retire()
 		}
 		last = &outgoing{ctx: ctx, t: t, r: io.NewSectionReader(src, lo, hi-lo)}
 		return last
@@ -201,12 +201,15 @@ func (t *transfer) put(ctx context.Context, src io.ReaderAt, href string, extra 
 	return resp.Header.Get("ETag"), nil
 }
 
-// outgoing counts what the network takes, and keeps to the rate.
+// outgoing counts what the network takes, and keeps to the rate. The network may read it still when its try is over.
 type outgoing struct {
-	ctx  context.Context
-	t    *transfer
-	r    io.Reader
+	ctx context.Context
+	t   *transfer
+	r   io.Reader
+
+	mu   sync.Mutex
 	sent int64
+	over bool
 }
 
 // Read implements io.Reader.
@@ -216,9 +219,21 @@ func (o *outgoing) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := o.r.Read(p)
-	o.sent += int64(n)
-	o.t.meter.add(int64(n), true)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.over {
+		o.sent += int64(n)
+		o.t.meter.add(int64(n), true)
+	}
 	return n, err
+}
+
+// retire takes what was sent back: the next try sends it again.
+func (o *outgoing) retire() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.over = true
+	o.t.meter.add(-o.sent, false)
 }
 
 // Close implements io.Closer; the file stays open for other parts.

@@ -241,7 +241,7 @@ func TestActions(t *testing.T) {
 		}
 		text += string(more)
 	}
-	calls := regexp.MustCompile(`(?m)quern"? (batch|card|verify|runtime install)([^\n)]*)`).FindAllStringSubmatch(text, -1)
+	calls := regexp.MustCompile(`(?m)quern"? (batch|card|verify|publish|runtime install)([^\n)]*)`).FindAllStringSubmatch(text, -1)
 	app := newApp()
 	for _, c := range calls {
 		words := append([]string{"quern"}, strings.Fields(c[1])...)

@@ -127,15 +127,21 @@ func Connect(ctx context.Context, o Options) (*Queue, error) {
 		return nil, &Error{"reach " + withoutSecrets(o.URL), err, "`quern queue serve` starts a server on this machine"}
 	}
 	q := &Queue{nc: nc}
-	if err := q.open(ctx); err != nil {
+	patient, cancel := context.WithTimeout(ctx, setup)
+	defer cancel()
+	if err := q.again(patient, "open", q.open); err != nil {
 		nc.Close()
 		return nil, &Error{"set up " + withoutSecrets(o.URL), err, "the server needs JetStream, and this user the right to make streams"}
 	}
 	return q, nil
 }
 
-// restart is how long a server may take to come back before it counts as not there.
-const restart = 5 * time.Second
+const (
+	// restart is how long a server may take to come back before it counts as not there.
+	restart = 10 * time.Second
+	// setup is how long a server that is there may take until its streams answer: it reads them first, and may go once more.
+	setup = 30 * time.Second
+)
 
 // dial connects, and tries again while the server may be restarting. Refusals of another kind end it at once.
 func dial(ctx context.Context, url string, opts []nats.Option) (*nats.Conn, error) {
@@ -291,7 +297,7 @@ func away(err error) bool {
 		}
 	}
 	var api *jetstream.APIError
-	return errors.As(err, &api) && api.Code == 503
+	return errors.As(err, &api) && api.Code == 503 && !errors.Is(err, jetstream.ErrJetStreamNotEnabled)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -59,7 +59,7 @@ func TestWork(t *testing.T) {
 	dir, listen := t.TempDir(), freePort(t)
 	url, stop := serve(t, Serve{Listen: listen, Dir: dir})
 	q := connect(t, Options{URL: url})
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute) // of a machine that does much else
 	defer cancel()
 	var ids []string
 	for i := range 12 {

@@ -42,7 +42,7 @@ func toLMStudio(ctx context.Context, f *Folder, t Target, o Options, _ pipeline.
 	return d, nil
 }
 
-// toLlamaCpp adds the models to the cache of llama.cpp's own downloads, which since its build 6000s is laid out as the Hub's: there
+// toLlamaCpp adds the models to the cache of llama.cpp's own downloads, which in v0.5.0 is laid out as that of the Hub's clients: there
 // -hf finds them under the name, without a network.
 func toLlamaCpp(ctx context.Context, f *Folder, t Target, o Options, _ pipeline.Events) (*Done, error) {
 	c := hfclient.Local{Root: llamaCache(o), Repo: t.Name}
