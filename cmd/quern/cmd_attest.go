@@ -43,7 +43,7 @@ func attestFiles(ctx context.Context, c *cli.Context, o *output) error {
 		return err
 	}
 	for _, path := range receipts {
-		_, r, err := record.Verify(ctx, path) // nothing is attested that is not so
+		_, r, err := record.Verify(ctx, path, o) // nothing is attested that is not so
 		if err != nil {
 			return err
 		}

@@ -101,7 +101,8 @@ func verify(ctx context.Context, c *cli.Context, o *output) error {
 	var first error
 	told := map[string]bool{} // a projector stands in its own receipt and in its models'
 	for _, path := range receipts {
-		checked, r, err := record.Verify(ctx, path)
+		checked, r, err := record.Verify(ctx, path, o)
+		o.clear()
 		for _, f := range checked {
 			if told[f.Path] {
 				continue

@@ -133,7 +133,7 @@ func Open(ctx context.Context, dir string, types []string, ev pipeline.Events) (
 	var rs []*record.Receipt
 	for _, path := range chosen {
 		ev.Emit(pipeline.Started{Stage: "verify", Says: filepath.Base(path)})
-		_, r, err := record.Verify(ctx, path)
+		_, r, err := record.Verify(ctx, path, ev)
 		if err != nil {
 			return nil, err
 		}

@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"sort"
 	"strings"
+	"time"
 
 	"quern/convert/fault"
+	"quern/pipeline"
+	"quern/stages/source"
 )
 
 // Checked is a file whose bytes were compared with its receipt.
@@ -45,9 +49,9 @@ func Receipts(path string) ([]string, error) {
 	return found, nil
 }
 
-// Verify reads every byte of the files that a receipt is about. The error is a *fault.Invalid for the first that differs;
+// Verify reads every byte of the files that a receipt is about, and tells ev how far it is. The error is a *fault.Invalid for the first that differs;
 // all are in the result.
-func Verify(ctx context.Context, receipt string) ([]Checked, *Receipt, error) {
+func Verify(ctx context.Context, receipt string, ev pipeline.Events) ([]Checked, *Receipt, error) {
 	r, err := ReadReceipt(receipt)
 	if err != nil {
 		return nil, nil, err
@@ -55,7 +59,7 @@ func Verify(ctx context.Context, receipt string) ([]Checked, *Receipt, error) {
 	var all []Checked
 	var bad *Checked
 	for _, o := range append(r.Outputs[:len(r.Outputs):len(r.Outputs)], r.Beside...) {
-		c, err := check(ctx, filepath.Join(filepath.Dir(receipt), filepath.Base(o.Name)), o)
+		c, err := check(ctx, filepath.Join(filepath.Dir(receipt), filepath.Base(o.Name)), o, ev)
 		if err != nil {
 			return all, r, err
 		}
@@ -70,10 +74,13 @@ func Verify(ctx context.Context, receipt string) ([]Checked, *Receipt, error) {
 	return all, r, nil
 }
 
-func check(ctx context.Context, path string, want FileDigest) (Checked, error) {
+func check(ctx context.Context, path string, want FileDigest, ev pipeline.Events) (Checked, error) {
 	c := Checked{Path: path}
-	var err error
-	c.Digest, c.Size, err = SumFile(ctx, path)
+	f, err := os.Open(path)
+	if err == nil {
+		defer f.Close()
+		c.Digest, c.Size, err = source.Digest(ctx, &told{f, ev, pipeline.Progress{Stage: "verify", Item: filepath.Base(path), Total: want.Size, Unit: "bytes"}, time.Now()})
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		c.Says = "is missing; the receipt names it"
@@ -88,4 +95,23 @@ func check(ctx context.Context, path string, want FileDigest) (Checked, error) {
 		c.OK = true
 	}
 	return c, nil
+}
+
+// told says how far a long read is.
+type told struct {
+	r    io.Reader
+	ev   pipeline.Events
+	at   pipeline.Progress
+	last time.Time
+}
+
+// Read implements io.Reader.
+func (t *told) Read(b []byte) (int, error) {
+	n, err := t.r.Read(b)
+	t.at.Done += int64(n)
+	if now := time.Now(); now.Sub(t.last) > 100*time.Millisecond {
+		t.last = now
+		t.ev.Emit(t.at)
+	}
+	return n, err
 }
