@@ -148,3 +148,32 @@ func FuzzSidecar(f *testing.F) {
 		}
 	})
 }
+
+// FuzzParts: whatever a server says about an upload in parts, the parts cover the object exactly or the plan is refused.
+func FuzzParts(f *testing.F) {
+	for _, header := range []string{
+		`{"chunk_size":"5","00001":"https://a/1","00002":"https://a/2"}`, `{"chunk_size":5,"1":"https://a/1"}`, `{"chunk_size":"9223372036854775807","1":"x"}`,
+		`{"chunk_size":"0"}`, `{"chunk_size":"-1","1":"x"}`, `{"chunk_size":"1","1":"x","01":"y"}`, `{"chunk_size":"4","1":{},"2":"x","3":"y"}`, `{}`,
+	} {
+		f.Add(header, int64(10))
+	}
+	f.Fuzz(func(t *testing.T, header string, size int64) {
+		var h map[string]any
+		if size < 1 || json.Unmarshal([]byte(header), &h) != nil {
+			return
+		}
+		p, err := newParts("oid", size, &link{Href: "https://a", Header: h})
+		if err != nil {
+			return
+		}
+		n := int64(len(p.URLs))
+		if n < 1 || n > maxParts || (n-1)*p.Chunk >= size || size-(n-1)*p.Chunk > p.Chunk {
+			t.Errorf("%d parts of %d bytes for %d", n, p.Chunk, size)
+		}
+		for i, u := range p.URLs {
+			if u == "" {
+				t.Errorf("part %d has no address", i+1)
+			}
+		}
+	})
+}

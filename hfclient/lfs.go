@@ -248,13 +248,20 @@ type parts struct {
 	ETags map[int]string `json:"etags"` // of those that are there, by index
 }
 
+// partsOf counts the parts of an object; both sizes are positive and may be anything else.
+func partsOf(size, chunk int64) int64 { return (size-1)/chunk + 1 }
+
 // newParts checks that the addresses cover the object exactly.
 func newParts(oid string, size int64, up *link) (*parts, error) {
-	chunk, err := strconv.ParseInt(fmt.Sprint(up.Header["chunk_size"]), 10, 64)
-	if err != nil || chunk <= 0 {
-		return nil, fmt.Errorf("%.40q is not the size of a part", fmt.Sprint(up.Header["chunk_size"]))
+	text := fmt.Sprint(up.Header["chunk_size"])
+	if f, ok := up.Header["chunk_size"].(float64); ok { // a number here, a text there
+		text = strconv.FormatFloat(f, 'f', -1, 64)
 	}
-	n := (size + chunk - 1) / chunk
+	chunk, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || chunk <= 0 {
+		return nil, fmt.Errorf("%.40q is not the size of a part", text)
+	}
+	n := partsOf(size, chunk)
 	if n > maxParts {
 		return nil, fmt.Errorf("%d parts, at most %d", n, maxParts)
 	}
@@ -301,7 +308,7 @@ func (t *transfer) sendParts(ctx context.Context, src io.ReaderAt, p *parts) err
 	g.SetLimit(t.c.o.PerFile)
 	for i, href := range p.URLs {
 		lo := int64(i) * p.Chunk
-		hi := min(lo+p.Chunk, t.f.Size)
+		hi := lo + min(p.Chunk, t.f.Size-lo)
 		if t.has(p, i) {
 			t.meter.add(hi-lo, false)
 			continue
@@ -385,7 +392,7 @@ func (t *transfer) remembered() *parts {
 		return nil
 	}
 	var p parts
-	if json.Unmarshal(b, &p) != nil || p.OID != t.o.OID || p.Chunk <= 0 || int64(len(p.URLs)) != (t.f.Size+p.Chunk-1)/p.Chunk || p.ETags == nil {
+	if json.Unmarshal(b, &p) != nil || p.OID != t.o.OID || p.Chunk <= 0 || int64(len(p.URLs)) != partsOf(t.f.Size, p.Chunk) || p.ETags == nil {
 		return nil
 	}
 	return &p

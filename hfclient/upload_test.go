@@ -207,3 +207,13 @@ func TestUploadFaults(t *testing.T) {
 		})
 	}
 }
+
+// The size of a part may be a text or a number of any size.
+func TestParts(t *testing.T) {
+	for _, chunk := range []any{"16777216", 16777216.} {
+		p, err := newParts("oid", 20<<20, &link{Header: map[string]any{"chunk_size": chunk, "00001": "a", "00002": "b", "other": "c"}})
+		if err != nil || len(p.URLs) != 2 || p.Chunk != 16<<20 {
+			t.Errorf("%v: %+v, %v", chunk, p, err)
+		}
+	}
+}
