@@ -11,7 +11,7 @@ LEAN         = -trimpath -ldflags '-s -w'
 RUNTIME      = bin/quern runtime install
 SRC         := $(shell find cmd pipeline stages hfclient convert quantize -name '*.go' -o -name '*.s' -o -name '*.json' -o -name '*.zst' 2>/dev/null)
 
-.PHONY: kernels arm64 fit help build demo test browser bench bench-batch lint cross race dist runtime clean unpack interop calibrate memory tune conformance-real cover
+.PHONY: kernels arm64 fit help build demo test browser bench lint cross race dist runtime clean unpack interop calibrate memory tune conformance-real cover
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -107,6 +107,7 @@ cover: ## how much of convert/... its tests run, by package, and the lines of ea
 bench: build runtime ## benchmarks, with ratios against llama.cpp's own tools where they are on the machine
 	$(GO) test -run '^$$' -bench . -benchmem ./convert/... ./quantize/... ./hfclient/... ./cmd/quern
 
+.PHONY: bench-batch
 bench-batch: build runtime ## a model set on two cores: overlapping against one after the other, alternated: wall time and peak disk
 	$(GO) test ./cmd/quern -run '^$$' -bench BenchmarkBatch -benchtime 1x >/dev/null # builds, and warms the page cache
 	GOMAXPROCS=2 $(GO) test ./cmd/quern -run '^$$' -bench BenchmarkBatch -benchtime 1x -count 3 | grep -E '^Benchmark|^ok|FAIL'
