@@ -73,6 +73,7 @@ func (m *bpe) prepare(merges []byte) error {
 
 // readMerges takes ["a b", ...], where lines that begin with #version are skipped, or [["a", "b"], ...].
 func (m *bpe) readMerges(raw []byte) error {
+	// Commas may stand inside of tokens too: an upper estimate, which the size of the text bounds.
 	n := bytes.Count(raw, []byte{','}) + 1
 	m.pairs = newPairs(min(n, len(raw)/4+1))
 	w := &walker{data: raw}

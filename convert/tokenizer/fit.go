@@ -60,6 +60,7 @@ func parseFit(truncation, padding json.RawMessage) (fit, error) {
 		if err := json.Unmarshal(truncation, &t); err != nil {
 			return f, &fault.Invalid{On: "truncation", Says: "cannot be read", Err: err}
 		}
+		// A length is only compared, so a larger one than any text is as good as none.
 		f.limit, f.leftCut, f.onlyPair = int(min(t.MaxLength, math.MaxInt32)), t.Direction == "Left", t.Strategy == "OnlySecond"
 	}
 	if padding == nil {
@@ -87,6 +88,7 @@ func parseFit(truncation, padding json.RawMessage) (fit, error) {
 			return f, &fault.Invalid{On: "padding", Says: "strategy cannot be read", Err: err}
 		}
 	}
+	// Padding is allocated; truncation above is not.
 	if p.ID > maxID || fixed.Fixed < 0 || fixed.Fixed > maxPadded || p.Multiple < 0 || p.Multiple > maxPadded {
 		return f, &fault.Invalid{On: "padding", Says: fmt.Sprintf("length %d, multiple %d or id %d is out of bounds", fixed.Fixed, p.Multiple, p.ID)}
 	}

@@ -136,6 +136,7 @@ func (n bertNormalizer) normalize(s *span) error {
 	if n.chinese {
 		s.setApart(ucd.Compiled("bert:chinese"))
 	}
+	// Without the setting, marks are stripped where letters are lowered: that is decided when the file is read.
 	if n.accents {
 		if err := nfd.normalize(s); err != nil {
 			return err

@@ -198,6 +198,7 @@ func parseSplitters(raw json.RawMessage, depth int, to []splitter) ([]splitter, 
 			if to, err = parseSplitters(r, depth+1, to); err != nil {
 				return nil, err
 			}
+			// An empty sequence makes no stage either, and is allowed; a null in its place is not.
 			if len(to) == n && string(r) == "null" {
 				return nil, missing("pre_tokenizer Sequence", "type")
 			}

@@ -20,6 +20,7 @@ func (f *folder) convertSentencePiece(class tokenizerClass, m *SentencePiece) (*
 			c.prefix = class.slow != "T5" // null is passed on by the fast class and is false there; Llama's slow class has a default
 		}
 	}
+	// Absent or null is the old behaviour, which transformers warns of and keeps.
 	c.legacy = !f.config.given("legacy") || f.config.flag("legacy", true)
 	for i, p := range m.Pieces {
 		c.pieces = append(c.pieces, scoredPiece{p.Text, float64(p.Score)})
@@ -84,6 +85,7 @@ func (c *spmConversion) family() error {
 	case "T5":
 		n := 100
 		_ = json.Unmarshal(c.config["extra_ids"], &n)
+		// From the last to the first: <extra_id_0> has the highest id.
 		for i := min(n, maxExtraIDs) - 1; i >= 0; i-- {
 			c.pieces = append(c.pieces, scoredPiece{fmt.Sprintf("<extra_id_%d>", i), 0})
 		}

@@ -90,13 +90,16 @@ func (f *folder) specials(t *Tokenizer, class *tokenizerClass, slow bool) (*spec
 			s.values[i] = v
 		}
 		if v := s.values[i]; v != nil {
+			// The decoder's flags win over those beside the role: transformers takes the token from there by its text.
 			if d := s.decoded(v.Content); d != nil && ok {
 				s.values[i] = d
 			}
+			// Classes with this trait let a mask that is given as a plain text take the blank before it along.
 			if role == "mask_token" && class.does&maskLeft != 0 && !s.values[i].flagged {
 				no := false
 				s.values[i] = &specialToken{AddedToken{Content: v.Content, LStrip: true, Special: true}, true, &no}
 			}
+			// Slow classes make a token with flags of every role; the fast ones leave a text a text.
 			if slow && !s.values[i].flagged {
 				s.values[i].flagged, s.values[i].Special = true, true
 			}
@@ -212,12 +215,14 @@ func (f *folder) additional(s *specials, config object, class *tokenizerClass) e
 			s.more = append(s.more, *v)
 		}
 	}
+	// What the file lists replaces the class's own, however short it is.
 	own := class.extra
 	if len(list) > 0 {
 		own = nil
 	}
 	switch class.slow {
 	case "T5":
+		// The class's default, where the file says nothing.
 		n := 100
 		_ = json.Unmarshal(config["extra_ids"], &n)
 		if n < 0 || n > maxExtraIDs {
