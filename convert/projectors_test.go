@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"quern/convert"
 	"quern/convert/arch"
@@ -138,5 +139,31 @@ func TestTowers(t *testing.T) {
 	}
 	if m, err = towerCase(t, "llama-bias-headdim", func(*conformance.Case) {}); m != nil || err != nil {
 		t.Errorf("a text model: %v, %v", m, err)
+	}
+}
+
+// A patch of another size than the weights' is refused: their rows must not turn into more rows.
+func TestProjectorPatchSize(t *testing.T) {
+	tree, err := corpus()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := conformance.OpenCase(tree, "convert/mmproj-deepseek4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	src, err := c.Checkpoint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, patch := range []string{"14", "7"} {
+		replace(t, `"vision_patch_size": 14`, `"vision_patch_size": `+patch)(src.(fstest.MapFS))
+		m, err := convert.Open(t.Context(), src, convert.Options{Dir: c.Dir, Projector: true})
+		if (err == nil) != (patch == "14") {
+			t.Errorf("patches of %s: %v", patch, err)
+		}
+		if err == nil {
+			m.Close() //nolint:errcheck // it was read
+		}
 	}
 }

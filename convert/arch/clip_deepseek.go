@@ -119,7 +119,7 @@ var _ = Register(Arch{
 	},
 	Names: Rules{Only("vision.*|aligner.*|image_*")}.Also(ProjectorRest),
 	Tensors: Rules{
-		On("vision.patch_embed.proj.weight", Reshape(-1, 3, Cfg("patch_size"), Cfg("patch_size"))),
+		On("vision.patch_embed.proj.weight", Unfold(3, Cfg("patch_size"), Cfg("patch_size"))),
 		Split("*.mlp.w1.*", 0, Part{To: "w1=>w1_gate"}, Part{To: "w1=>w1_up"}),
 	},
 	Keys: visionTower.Keys.Then(

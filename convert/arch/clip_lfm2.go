@@ -12,7 +12,7 @@ var _ = Register(Arch{
 		Rename("*model.vision_tower.*", "model.vision_tower.=>vision_tower."),
 		Rename("*model.multi_modal_projector.*", "model.multi_modal_projector.=>multi_modal_projector."),
 	}.Also(ProjectorRest),
-	Tensors: Rules{On("*patch_embedding.weight*", Reshape(-1, 16, 16, 3), Permute(0, 3, 1, 2))},
+	Tensors: Rules{On("*patch_embedding.weight*", Unfold(16, 16, 3), Permute(0, 3, 1, 2))},
 	Keys: visionTower.Keys.Then(
 		Set("projector_type", "lfm2"),
 		Set("vision.attention.layer_norm_epsilon", Cfg("layer_norm_eps")),

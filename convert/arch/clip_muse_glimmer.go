@@ -20,7 +20,7 @@ var _ = Register(Arch{
 	Tensors: Rules{
 		On("*.attn.{q_proj|k_proj}.*", Rotary(Trunc(Cfg("num_attention_heads")))),
 		On("*patch_embedder.patch_embedding.weight",
-			Reshape(-1, Trunc(Cfg("patch_temporal")), 3, Trunc(Cfg("patch_size")), Trunc(Cfg("patch_size"))), addedUp),
+			Unfold(Trunc(Cfg("patch_temporal")), 3, Trunc(Cfg("patch_size")), Trunc(Cfg("patch_size"))), addedUp),
 		nameAs("model.vision_adapter.fc1.{weight|bias}", "mm.0"),
 		nameAs("model.vision_adapter.fc2.{weight|bias}", "mm.1"),
 		nameAs("model.vision_projection.{weight|bias}", "mm.2"),

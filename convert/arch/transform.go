@@ -138,6 +138,16 @@ func Reshape(shape ...any) Transform {
 	return withInts("reshape to %s", shape, func(v view.Tensor, n []int64) (view.Tensor, error) { return view.Reshape(v, n...) })
 }
 
+// Unfold gives each row a shape; the number of rows stays, so that a configuration of another width is refused.
+func Unfold(shape ...any) Transform {
+	return withInts("rows to %s", shape, func(v view.Tensor, n []int64) (view.Tensor, error) {
+		if len(v.Shape) > 0 {
+			n = append([]int64{v.Shape[0]}, n...)
+		}
+		return view.Reshape(v, n...)
+	})
+}
+
 // Rows.
 
 // Rotary undoes the order in which Hugging Face keeps the rows of query and key projections with rotary positions; heads
