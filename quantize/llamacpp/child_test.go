@@ -212,3 +212,40 @@ func FuzzReadFrame(f *testing.F) {
 		}
 	})
 }
+
+// However a backend or its driver words it, memory that ran out is recognised; other failures of a GPU are not taken for it.
+func TestMemoryTexts(t *testing.T) {
+	memory := map[string]string{
+		"Metal, command buffer":   "ggml_metal_synchronize: error: command buffer 0 failed with status 5\nerror: Insufficient Memory (00000008:kIOGPUCommandBufferCallbackErrorOutOfMemory)",
+		"Metal, buffer":           "ggml_backend_metal_buffer_type_alloc_buffer: error: failed to allocate buffer, size = 9500.00 MiB",
+		"Metal, working set":      "ggml_metal_log_allocated_size: warning: current allocated size is greater than the recommended max working set size",
+		"CUDA, malloc":            "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 9500.00 MiB on device 0: cudaMalloc failed: out of memory",
+		"CUDA, kernel":            "CUDA error: out of memory\n  current device: 0, in function alloc at ggml-cuda.cu:523",
+		"CUDA, cuBLAS":            "CUDA error: CUBLAS_STATUS_ALLOC_FAILED",
+		"CUDA, runtime":           "cudaErrorMemoryAllocation",
+		"HIP":                     "hipErrorOutOfMemory",
+		"Vulkan, exception":       "terminate called after throwing an instance of 'vk::OutOfDeviceMemoryError'\n  what():  vk::Device::allocateMemory: ErrorOutOfDeviceMemory",
+		"Vulkan, size":            "ggml_vulkan: Device memory allocation of size 9961472000 failed.",
+		"Vulkan, limit":           "ggml_vulkan: Requested buffer size exceeds device memory allocation limit: ErrorOutOfDeviceMemory",
+		"SYCL":                    "UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY",
+		"OpenCL":                  "CL_MEM_OBJECT_ALLOCATION_FAILURE",
+		"llama.cpp, cache":        "llama_init_from_model: failed to initialize the context: failed to allocate buffer for kv cache",
+		"C++":                     "terminate called after throwing an instance of 'std::bad_alloc'",
+		"Linux":                   "mmap failed: Cannot allocate memory",
+		"ggml, host":              "ggml_aligned_malloc: insufficient memory (attempted to allocate 9500.00 MB)",
+		"Metal, no command queue": "ggml_metal_init: error: failed to create command queue",
+	}
+	for name, log := range memory {
+		if !llamacpp.SaysMemory(log) {
+			t.Errorf("%s: not recognised: %s", name, log)
+		}
+	}
+	for _, log := range []string{
+		"error: Caused GPU Timeout Error (00000002:kIOGPUCommandBufferCallbackErrorTimeout)", "CUDA error: an illegal memory access was encountered", "vk::DeviceLostError", "GGML_ASSERT(buffer) failed",
+	} {
+		if llamacpp.SaysMemory(log) {
+			t.Errorf("taken for a lack of memory: %s", log)
+		}
+	}
+	t.Logf("count: %d texts of Metal, CUDA, HIP, Vulkan, SYCL, OpenCL and systems say that memory ran out", len(memory))
+}

@@ -12,10 +12,13 @@ const MemoryHint = "choose a smaller type, a shorter context (--context) or a qu
 
 const crashHint = "run `quern runtime status`; if the file was made by another program, `quern verify` it; report it with the log lines above"
 
-// memoryWords are how llama.cpp, ggml's backends and the systems say that memory ran out, in lower case.
+// memoryWords are how llama.cpp, ggml's backends, their drivers and the systems say that memory ran out, in lower case.
 var memoryWords = []string{
-	"out of memory", "outofmemory", "failed to allocate", "cannot allocate memory", "unable to allocate", "insufficient memory",
-	"erroroutofdevicememory", "recommended max working set size", "failed to create command queue",
+	"out of memory", "outofmemory", "failed to allocate", "cannot allocate memory", "unable to allocate", "insufficient memory", "bad_alloc", // systems, Metal, CUDA, HIP
+	"recommended max working set size", "failed to create command queue", // Metal
+	"cudaerrormemoryallocation", "alloc_failed", // CUDA and its libraries
+	"outofdevicememory", "outofhostmemory", "outofpoolmemory", "device memory allocation of size", "exceeds device memory allocation limit", // Vulkan
+	"out_of_device_memory", "out_of_host_memory", "cl_mem_object_allocation_failure", "cl_out_of_resources", // SYCL, OpenCL
 }
 
 // signals are how Go's runtime names a signal that arrived inside C code, on its way to exit status 2.

@@ -127,30 +127,45 @@ func speed(v float64) string {
 	return fmt.Sprintf("%d,%03d", n/1000, n%1000)
 }
 
-// Busy tells whether any result is not to be recorded.
+// Busy tells whether the spread of any result says that the machine had other work.
 func (r *Report) Busy() bool {
 	return slices.ContainsFunc(r.Results, func(x Result) bool { return x.Busy })
 }
 
-// BusyTests names the tests that are not to be recorded.
-func (r *Report) BusyTests() []string {
-	var names []string
-	for _, x := range r.Results {
-		if x.Busy {
-			names = append(names, x.Name)
-		}
-	}
-	return names
-}
+// Quiet tells whether the result may be recorded: several repetitions agree. One run agrees with itself whatever else the
+// machine did meanwhile.
+func (r Result) Quiet() bool { return !r.Busy && len(r.Samples) > 1 }
 
-// Quiet is the report without the tests that a busy machine spoiled: what may be recorded. It is nil where none is left.
+// Quiet is the report without the tests that a busy machine spoiled or that were run once: what may be recorded. It is nil
+// where none is left.
 func (r *Report) Quiet() *Report {
 	q := *r
-	q.Results = slices.DeleteFunc(slices.Clone(r.Results), func(x Result) bool { return x.Busy })
+	q.Results = slices.DeleteFunc(slices.Clone(r.Results), func(x Result) bool { return !x.Quiet() })
 	if len(q.Results) == 0 {
 		return nil
 	}
 	return &q
+}
+
+// Unrecorded says why tests are not recorded, a sentence for each reason; nil where all are.
+func (r *Report) Unrecorded() []string {
+	var busy, once []string
+	for _, x := range r.Results {
+		switch {
+		case x.Busy:
+			busy = append(busy, x.Name)
+		case !x.Quiet():
+			once = append(once, x.Name)
+		}
+	}
+	var says []string
+	if len(busy) > 0 {
+		says = append(says, "machine too busy to record: the repetitions of "+strings.Join(busy, ", ")+" differ too much")
+	}
+	if len(once) > 0 {
+		says = append(says, "too little time to record: "+strings.Join(once, ", ")+" ran once, which does not tell a quiet machine from a busy one")
+	}
+	return says
 }
 
 const (

@@ -3,6 +3,7 @@ package bench_test
 import (
 	"context"
 	"math"
+	"strings"
 	"testing"
 
 	"quern/quantize/llamacpp"
@@ -68,6 +69,23 @@ func TestMeasure(t *testing.T) {
 	}
 	if !uses["model"] || !uses["KV"] || !uses["compute"] {
 		t.Errorf("buffers %v", r.Buffers)
+	}
+}
+
+// What is recorded was measured several times, by repetitions that agree; for the rest there is a reason.
+func TestQuiet(t *testing.T) {
+	r := &bench.Report{Results: []bench.Result{
+		{Name: "pp512", Samples: []float64{10, 10}}, {Name: "tg128", Samples: []float64{10}}, {Name: "tg128@d4096", Samples: []float64{10, 20}, Busy: true},
+	}}
+	if q := r.Quiet(); len(q.Results) != 1 || q.Results[0].Name != "pp512" {
+		t.Errorf("to be recorded: %+v", q.Results)
+	}
+	why := r.Unrecorded()
+	if len(why) != 2 || !strings.Contains(why[0], "tg128@d4096 differ") || !strings.Contains(why[1], "tg128 ran once") {
+		t.Errorf("reasons %q", why)
+	}
+	if (&bench.Report{Results: r.Results[1:]}).Quiet() != nil || (&bench.Report{Results: r.Results[:1]}).Unrecorded() != nil {
+		t.Error("nothing quiet is nil, and nothing unrecorded has no reason")
 	}
 }
 

@@ -93,22 +93,6 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// What a busy machine spoiled is not in what is recorded.
-func TestQuiet(t *testing.T) {
-	r := report([]float64{100}, []float64{20})
-	r.Results[0].Busy = true
-	if q := r.Quiet(); len(q.Results) != 1 || q.Results[0].Name != "tg128@d4096" || len(r.Results) != 2 {
-		t.Errorf("%+v of %+v", q, r)
-	}
-	if names := r.BusyTests(); strings.Join(names, ",") != "pp512" {
-		t.Errorf("busy %v", names)
-	}
-	r.Results[1].Busy = true
-	if r.Quiet() != nil {
-		t.Error("nothing quiet, and a report")
-	}
-}
-
 // A budget that is spent leaves one figure for prompts and one for answers, and says of the rest why it is missing.
 func TestBudget(t *testing.T) {
 	path := pockettest.Files(t, "Q4_K_M")[0]
@@ -127,5 +111,8 @@ func TestBudget(t *testing.T) {
 	}
 	if s := r.Results[0].Summary(); !strings.HasSuffix(s, "one run") {
 		t.Errorf("summary %q", s)
+	}
+	if r.Quiet() != nil {
+		t.Error("single runs are recorded")
 	}
 }

@@ -82,8 +82,8 @@ func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 		for _, why := range r.Skipped {
 			ev.Emit(pipeline.Line{Stage: "bench", Label: "bench", Text: "skipped " + why})
 		}
-		if r.Busy() {
-			ev.Emit(pipeline.Warning{Stage: "bench", Says: "machine too busy to record: the repetitions of " + strings.Join(r.BusyTests(), ", ") + " differ too much", Next: "measure again with `quern bench " + a.Path + "` when it is quiet"})
+		for _, why := range r.Unrecorded() {
+			ev.Emit(pipeline.Warning{Stage: "bench", Says: why, Next: "measure again with `quern bench " + a.Path + "` when it is quiet"})
 		}
 	}
 	return nil

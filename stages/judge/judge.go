@@ -66,6 +66,9 @@ func generates(a *job.Artifact) bool {
 		return false
 	}
 	p := a.Plans[0]
+	if _, pools := p.Int(p.Architecture() + ".pooling_type"); pools { // an embedder or a reranker, whose head nobody reads
+		return false
+	}
 	causal, stated := p.Bool(p.Architecture() + ".attention.causal")
 	_, both := p.Int(p.Architecture() + ".decoder_start_token_id")
 	return (!stated || causal) && !both
