@@ -29,6 +29,9 @@ type Options struct {
 	// token check only goes there and back again. Texts must not begin with a blank: whether SentencePiece puts another
 	// before it is not the same in every tokenizer's file.
 	Encoded []Encoded
+	// Encode is the checkpoint's own tokenizer, which also knows special tokens in a text. With it the ids of a chat, as the
+	// template writes it, are compared too; nil where llama.cpp is known to encode such texts otherwise.
+	Encode  func(text string) ([]int32, error)
 	Adapter string // a LoRA file that is tried on the model; "" when the model itself is
 	// Projector is the vision or audio part that is tried beside the model, after it; "" when there is none.
 	Projector string
@@ -44,6 +47,7 @@ type Options struct {
 type Encoded struct {
 	Text    string
 	Special bool // with the tokens that the model adds around a text
+	Parse   bool // texts of special tokens are these tokens
 	IDs     []int32
 }
 

@@ -352,6 +352,14 @@ func TestSpoiledVocabulary(t *testing.T) {
 		{"wrong pre-tokenizer", key("tokenizer.ggml.pre", "gpt-2"), "tokens"},
 		{"merges in another order", pieces("tokenizer.ggml.merges", func(m []string) []string { slices.Reverse(m); return m }), "tokens"},
 		{"missing end token", key("tokenizer.ggml.eos_token_id", nil), "end"},
+		{"marker of a turn as ordinary text", func(t *testing.T, m *model) {
+			names, ok := m.value(t, "tokenizer.ggml.tokens").([]string)
+			at := slices.Index(names, "<|start_header_id|>")
+			if !ok || at < 0 {
+				t.Fatal("the vocabulary has no such marker")
+			}
+			pieces("tokenizer.ggml.token_type", func(kinds []int32) []int32 { kinds[at] = ordinary; return kinds })(t, m)
+		}, "tokens"},
 	} {
 		m := sound.clone()
 		k.spoil(t, m)
@@ -361,6 +369,7 @@ func TestSpoiledVocabulary(t *testing.T) {
 		}
 		o := options(path)
 		o.Encoded, o.Checks = texts, []string{smoke.Untrained}
+		o.Encode = func(text string) ([]int32, error) { return tk.Encode(text, false) }
 		r := try(t, o)
 		if k.name != "" {
 			row(t, k.name, r, k.caught)

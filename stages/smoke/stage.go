@@ -122,7 +122,8 @@ func inChild(ctx context.Context, rt *llamacpp.Runtime, s *job.State, a *job.Art
 		return nil, err
 	}
 	defer child.Close()
-	o := Options{Model: llamacpp.ModelOptions{Path: a.Path}, Encoded: encoded(s)}
+	o := Options{Model: llamacpp.ModelOptions{Path: a.Path}}
+	o.Encoded, o.Encode = encoded(s)
 	if s.Adapter {
 		o.Model.Path, o.Adapter = s.OnBase, a.Path
 	}
@@ -141,22 +142,28 @@ var probes = []string{"Hello world", "The quick brown fox jumps over the lazy do
 // cuts are texts that pre-tokenizers cut at other places: digits, capitals after an apostrophe, blanks and lines, scripts.
 var cuts = []string{"1234567 and 3.14159", "I'LL SAY it's we've", "they don't.\n", "two  blanks\n\n  and\tlines \r\n", "na\u00efve caf\u00e9 \u6f22\u5b57\u304b\u306a \U0001F642!!!", "foo_bar(x->y) == {z};"}
 
-// encoded gives the probes with their ids by the checkpoint's own tokenizer. Where llama.cpp is known to encode otherwise,
-// or the engine does not read the tokenizer, there are none.
-func encoded(s *job.State) []Encoded {
+// encoded gives the probes with their ids by the checkpoint's own tokenizer, and that tokenizer for a chat where llama.cpp's
+// vocabulary was asked about special tokens too. Where llama.cpp is known to encode otherwise, or the engine does not read the
+// tokenizer, there are none.
+func encoded(s *job.State) ([]Encoded, func(string) ([]int32, error)) {
 	if s.Checked == nil || s.Checked.Vocab == nil {
-		return nil
+		return nil, nil
 	}
-	if p := s.Checked.Vocab.Pre; p != nil && (p.How == "override" || len(p.Differs) > 0) {
-		return nil
+	p := s.Checked.Vocab.Pre
+	if p != nil && (p.How == "override" || len(p.Differs) > 0) {
+		return nil, nil
 	}
 	t, err := tokenizer.LoadFolder(s.Source.FS)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
 	texts := probes
-	if p := s.Checked.Vocab.Pre; p != nil && p.Proven { // then llama.cpp's own vocabulary was asked, and nothing differed
+	var chat func(string) ([]int32, error)
+	if p != nil && p.Proven { // then llama.cpp's own vocabulary was asked, and nothing differed
 		texts = slices.Concat(probes, cuts)
+		if t.Kind() == "BPE" {
+			chat = func(text string) ([]int32, error) { return t.Encode(text, false) }
+		}
 	}
 	var es []Encoded
 	for _, text := range texts {
@@ -164,7 +171,7 @@ func encoded(s *job.State) []Encoded {
 			es = append(es, Encoded{Text: text, IDs: ids})
 		}
 	}
-	return es
+	return es, chat
 }
 
 // Result is what the ledger keeps.

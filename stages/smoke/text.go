@@ -27,9 +27,13 @@ func (t *run) checkTokens() error {
 	if err != nil {
 		return err
 	}
+	texts, err := t.references()
+	if err != nil {
+		return err
+	}
 	compared := 0
-	for _, e := range t.o.Encoded {
-		got, err := t.encode(e.Text, e.Special)
+	for _, e := range texts {
+		got, err := t.child.Tokenize(t.ctx, llamacpp.TokenizeArgs{Slot: t.model.Slot, Text: []byte(e.Text), Special: e.Special, Parse: e.Parse})
 		if err != nil {
 			return err
 		}
@@ -44,12 +48,31 @@ func (t *run) checkTokens() error {
 	if err != nil {
 		return err
 	}
-	value := fmt.Sprintf("%d tokens of %d bytes decode to the same text: %t", len(ids), len(t.o.Text), back)
+	value, score := fmt.Sprintf("%d tokens of %d bytes decode to the same text: %t", len(ids), len(t.o.Text), back), len(ids)
 	if compared > 0 && back {
-		value = fmt.Sprintf("%d ids of %d texts are the checkpoint's", compared, len(t.o.Encoded))
+		value, score = fmt.Sprintf("%d ids of %d texts are the checkpoint's", compared, len(texts)), compared
+		if len(texts) > len(t.o.Encoded) {
+			value = fmt.Sprintf("%d ids of %d texts and a chat are the checkpoint's", compared, len(t.o.Encoded))
+		}
 	}
-	t.judge(back, Check{Name: nameTokens, Value: value, Limit: "all ids equal, there and back again", Next: "the vocabulary, its kind or the kinds of its tokens are not the checkpoint's", Score: float64(max(compared, len(ids)))})
+	t.judge(back, Check{Name: nameTokens, Value: value, Limit: "all ids equal, there and back again", Next: "the vocabulary, its kind or the kinds of its tokens are not the checkpoint's", Score: float64(score)})
 	return nil
+}
+
+// references are the texts whose ids are known, and a chat as the checkpoint's template writes it.
+func (t *run) references() ([]Encoded, error) {
+	if t.o.Encode == nil {
+		return t.o.Encoded, nil
+	}
+	chat, err := t.child.Prompt(t.ctx, llamacpp.PromptArgs{Slot: t.model.Slot, User: question})
+	if err != nil || chat == "" {
+		return t.o.Encoded, err
+	}
+	ids, err := t.o.Encode(chat)
+	if err != nil {
+		return t.o.Encoded, nil // the engine does not read it, which plan has told
+	}
+	return append(slices.Clone(t.o.Encoded), Encoded{Text: chat, Parse: true, IDs: ids}), nil
 }
 
 // judged is the judged text as tokens.
