@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"quern/convert/tokenizer"
+	"quern/convert/vocab"
 	"quern/pipeline"
 	"quern/quantize/llamacpp"
 	"quern/stages/job"
@@ -150,7 +151,7 @@ func encoded(s *job.State) ([]Encoded, func(string) ([]int32, error)) {
 		return nil, nil
 	}
 	p := s.Checked.Vocab.Pre
-	if p != nil && (p.How == "override" || len(p.Differs) > 0) {
+	if p != nil && (len(p.Differs) > 0 || p.How == vocab.HowOverride && !p.Proven) {
 		return nil, nil
 	}
 	t, err := tokenizer.LoadFolder(s.Source.FS)
