@@ -46,7 +46,7 @@ func (t *run) checkPerplexity() error {
 }
 
 // untrained is what a failure means first where the model knows nothing of language.
-const untrained = "random or untrained weights? then `--checks " + Untrained + "` makes the checks that those can pass; else "
+const untrained = "random or untrained weights? then `quern smoke FILE --checks " + Untrained + "` makes the checks that those can pass; else "
 
 // admit says of failures that a model which only guesses cannot help that it may never have been trained.
 func (t *run) admit() {

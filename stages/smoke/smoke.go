@@ -268,9 +268,16 @@ func (t *run) load() (bool, error) {
 		return false, err
 	}
 	t.model, t.r.Model = m, m
+	if m.Bytes <= small && t.o.Context.Threads == 0 {
+		t.o.Context.Threads = 1
+	}
 	t.pass(nameLoad, fmt.Sprintf("%s in %.2f s", m.Description, m.LoadSeconds), "", m.LoadSeconds)
 	return true, nil
 }
+
+// small is the size in bytes up to which one thread computes: threads of such a model wait for one another most of the time, and
+// without end where other programs hold the processors.
+const small = 32 << 20
 
 // unloadable is what to do about a file that llama.cpp refuses as a model.
 func unloadable(path string) string {

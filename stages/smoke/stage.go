@@ -128,7 +128,7 @@ func inChild(ctx context.Context, rt *llamacpp.Runtime, s *job.State, a *job.Art
 	if s.Adapter {
 		o.Model.Path, o.Adapter = s.OnBase, a.Path
 	}
-	if s.Advice != nil {
+	if s.Advice != nil && a.Bytes > small {
 		o.Context.Threads = s.Advice.Setting.Threads
 	}
 	if s.Threads > 0 {
