@@ -96,6 +96,7 @@ func TestSketchRefuses(t *testing.T) {
 	for text, says := range map[string]string{
 		`{`: "not JSON", `{"architectures":["LlamaForCausalLM"]}`: "has no",
 		`{"architectures":["LlamaForCausalLM"],"hidden_size":64,"num_attention_heads":4,"num_hidden_layers":1e12}`: "are read",
+		`{"architectures":["BertModel"],"hidden_size":64,"num_attention_heads":4,"num_hidden_layers":2}`:           "do not follow from config.json",
 		`{"architectures":["LlamaForCausalLM"],"hidden_size":-4}`:                                                  "are read",
 	} {
 		dir := t.TempDir()

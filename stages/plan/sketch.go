@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"quern/convert/arch"
 	"quern/convert/config"
 	"quern/convert/fault"
 	"quern/convert/gguf"
@@ -30,7 +31,7 @@ func onlyConfig(src fs.FS) bool {
 }
 
 // Sketch makes the header of the file that a checkpoint with this configuration would become: metadata as far as planning reads
-// it, and every tensor's name, shape and 16-bit type. Nothing can be built from it. It is nil for classes that are not sketched.
+// it, and every tensor's name, shape and 16-bit type. Nothing can be built from it. It is nil for classes that nobody knows.
 func Sketch(src fs.FS) (*gguf.File, error) {
 	cfg, err := config.Load(src, "") // completed as transformers completes it
 	if err != nil {
@@ -38,8 +39,11 @@ func Sketch(src fs.FS) (*gguf.File, error) {
 	}
 	class, err := cfg.Architecture()
 	f, ok := forms[class]
-	if err != nil || !ok {
-		return nil, nil // the conversion says what it knows of the class, and that the weights are missing
+	if _, known := arch.Lookup(class); err != nil || !known {
+		return nil, nil // the conversion says what it knows of the class
+	}
+	if !ok {
+		return nil, unsketched(class)
 	}
 	var top map[string]any
 	if err := json.Unmarshal(cfg.JSON(), &top); err != nil {
@@ -55,7 +59,7 @@ func Sketch(src fs.FS) (*gguf.File, error) {
 	}
 	d := &draft{form: f, c: top}
 	if f.latent != (d.num("kv_lora_rank", 0) > 0) {
-		return nil, nil // another kind of attention under the class's name
+		return nil, unsketched(class) // another kind of attention under the class's name
 	}
 	d.metadata()
 	d.tensors()
@@ -67,6 +71,12 @@ func Sketch(src fs.FS) (*gguf.File, error) {
 		return nil, err
 	}
 	return &gguf.File{Plan: p, Name: sketchName, Version: 3}, nil
+}
+
+// unsketched is the answer for a class whose tensors depend on more than its configuration.
+func unsketched(class string) error {
+	return &fault.Unsupported{On: class, Says: "its tensors do not follow from config.json alone, and there are no weights beside it",
+		Next: "plan the whole checkpoint, or org/name on the Hub: only headers are read"}
 }
 
 // draft collects what the configuration says.

@@ -53,11 +53,11 @@ func TestSketchEqualsConverter(t *testing.T) {
 		}
 		f, err := plan.Sketch(fstest.MapFS{"config.json": {Data: text}})
 		m.Close()
-		if err != nil {
-			t.Errorf("%s: %v", n.Name(), err)
+		if err != nil && strings.Contains(err.Error(), "do not follow") || f == nil && err == nil {
 			continue
 		}
-		if f == nil {
+		if err != nil {
+			t.Errorf("%s: %v", n.Name(), err)
 			continue
 		}
 		if d := differences(f.Outputs, m.Plan.Outputs); len(d) > 0 {
@@ -68,6 +68,9 @@ func TestSketchEqualsConverter(t *testing.T) {
 			continue
 		}
 		equal, classes[m.HF] = equal+1, classes[m.HF]+1
+	}
+	if equal < 80 || len(classes) < 35 {
+		t.Errorf("%d checkpoints of %d classes were compared", equal, len(classes))
 	}
 	t.Logf("count: %d checkpoints of %d classes: the configuration alone gives the converter's tensors", equal, len(classes))
 	t.Log(slices.Sorted(maps.Keys(classes)))
