@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -66,7 +67,7 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"until": until, "torn": tearRecords,
-			"exits": exits_, "hub": hubCommand, "pocket": unpackPocket, "checkpoint": unpackCase, "vision": unpackVision, "tokenizer": unpackTokenizer, "lora": writeAdapter, "killed": killed, "interrupted": interrupted, "nan": spoil, "flip": flip, "absent": absent, "same": same,
+			"exits": exits_, "hub": hubCommand, "pocket": unpackPocket, "checkpoint": unpackCase, "vision": unpackVision, "tokenizer": unpackTokenizer, "lora": writeAdapter, "killed": killed, "interrupted": interrupted, "stopped": stopped, "nan": spoil, "flip": flip, "absent": absent, "same": same,
 			"models": writeModels, "entries": runEntries, "sums": compareSums, "events": checkEvents, "fleet": fleet, "lone": lone, "registry": startRegistry, "pulled": pulledBack,
 		},
 		Condition: func(cond string) (bool, error) {
@@ -294,15 +295,41 @@ func interrupted(ts *testscript.TestScript, _ bool, args []string) {
 func signalled(ts *testscript.TestScript, args []string, sig os.Signal) int {
 	d, err := time.ParseDuration(args[0])
 	ts.Check(err)
-	cmd := exec.Command(lookProgram(ts, args[1]), args[2:]...)
-	cmd.Dir = ts.Getenv("WORK")
-	for _, k := range []string{"HOME", "XDG_DATA_HOME", "PATH", "HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_TOKEN", llamacpp.EnvLib, "HF_HUB_DOWNLOAD_TIMEOUT"} {
-		cmd.Env = append(cmd.Env, k+"="+ts.Getenv(k))
-	}
+	cmd := program(ts, args[1:])
 	ts.Check(cmd.Start())
 	time.AfterFunc(d, func() { cmd.Process.Signal(sig) }) //nolint:errcheck // it may have ended
 	cmd.Wait()                                            //nolint:errcheck // a signal's end is what is wanted
 	return cmd.ProcessState.ExitCode()
+}
+
+// program is a command of a script with the script's environment.
+func program(ts *testscript.TestScript, args []string) *exec.Cmd {
+	cmd := exec.Command(lookProgram(ts, args[0]), args[1:]...)
+	cmd.Dir = ts.Getenv("WORK")
+	for _, k := range []string{"HOME", "XDG_DATA_HOME", "PATH", "HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_TOKEN", llamacpp.EnvLib, "HF_HUB_DOWNLOAD_TIMEOUT"} {
+		cmd.Env = append(cmd.Env, k+"="+ts.Getenv(k))
+	}
+	return cmd
+}
+
+// stopped TEXT PROGRAM ARGS... is Ctrl-C at the first line of standard error with that text, however long it takes to come.
+func stopped(ts *testscript.TestScript, _ bool, args []string) {
+	cmd := program(ts, args[1:])
+	said, err := cmd.StderrPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	sc := bufio.NewScanner(said)
+	seen := false
+	for sc.Scan() {
+		if !seen && strings.Contains(sc.Text(), args[0]) {
+			seen = true
+			cmd.Process.Signal(os.Interrupt) //nolint:errcheck // it may have ended
+		}
+	}
+	cmd.Wait() //nolint:errcheck // its exit code tells
+	if code := cmd.ProcessState.ExitCode(); !seen || code != 130 && code != 0 {
+		ts.Fatalf("%q was said: %v; exit code %d", args[0], seen, code)
+	}
 }
 
 // nan FILE TENSOR makes the first weight of an F32 tensor of a GGUF file NaN.
