@@ -25,6 +25,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
+// What DSSE and Sigstore call the forms: https://github.com/in-toto/attestation and protobuf-specs, whose clients refuse others.
 const (
 	payloadType = "application/vnd.in-toto+json"
 	bundleType  = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -106,6 +107,8 @@ func readPEM(path string) (*pem.Block, error) {
 	return block, nil
 }
 
+// privateKey reads PKCS #8, which openssl genpkey writes, and the older form of elliptic curves that openssl ecparam does. A passphrase is
+// not asked for: nothing in quern asks.
 func privateKey(path string) (key, error) {
 	block, err := readPEM(path)
 	if err != nil {
@@ -124,6 +127,7 @@ func privateKey(path string) (key, error) {
 	return key{s, s.Public()}, supported(path, s.Public())
 }
 
+// publicKey reads a key to verify by; a private one is refused, so that nobody gets used to passing it around.
 func publicKey(path string) (key, error) {
 	block, err := readPEM(path)
 	if err != nil {

@@ -25,6 +25,7 @@ const (
 	BuilderID = "tag:quern,2026:builder/local"
 )
 
+// predicateType is what SLSA calls its provenance; verifiers choose by it.
 const predicateType = "https://slsa.dev/provenance/v1"
 
 // Statement is the provenance of a receipt's files, in canonical JSON (RFC 8785). The receipt itself is named by its digest.
@@ -100,6 +101,7 @@ func digests(d string) map[string]string {
 	return map[string]string{algorithm: hex}
 }
 
+// list is what structpb takes for a list of texts.
 func list(words []string) []any {
 	l := make([]any, len(words))
 	for i, w := range words {

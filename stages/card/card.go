@@ -7,7 +7,9 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -102,16 +104,19 @@ func put(path string, data []byte) (bool, error) {
 
 // Sums is what `sha256sum -c` reads: a line for every part of every file, by name.
 func Sums(rs []*record.Receipt) []byte {
-	var lines []string
+	sums := map[string]string{}
 	for _, r := range rs {
 		for _, o := range r.Outputs {
 			if d, ok := strings.CutPrefix(o.Digest, "sha256:"); ok {
-				lines = append(lines, d+"  "+o.Name+"\n")
+				sums[o.Name] = d
 			}
 		}
 	}
-	slices.SortFunc(lines, func(a, b string) int { return strings.Compare(a[64:], b[64:]) })
-	return []byte(strings.Join(lines, ""))
+	var b bytes.Buffer
+	for _, name := range slices.Sorted(maps.Keys(sums)) {
+		fmt.Fprintf(&b, "%s  %s\n", sums[name], name)
+	}
+	return b.Bytes()
 }
 
 // records has a line for every file that was tried.
@@ -132,6 +137,7 @@ func records(rs []*record.Receipt) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// rank puts models before the projectors that are loaded with them.
 func rank(r *record.Receipt) int {
 	if r.Projector() {
 		return 1
@@ -139,6 +145,7 @@ func rank(r *record.Receipt) int {
 	return 0
 }
 
+// size is that of all parts.
 func size(r *record.Receipt) int64 {
 	n := int64(0)
 	for _, o := range r.Outputs {

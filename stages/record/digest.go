@@ -74,4 +74,5 @@ func SumFile(ctx context.Context, path string) (string, int64, error) {
 	return source.Digest(ctx, f)
 }
 
+// platform decides with the kernel which bits a quantization has: compilers fuse differently.
 func platform() string { return runtime.GOOS + "/" + runtime.GOARCH }

@@ -8,9 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"quern/convert/fault"
 	"quern/convert/gguf"
@@ -231,6 +233,7 @@ func digests(a *job.Artifact) []FileDigest {
 	return ds
 }
 
+// tensors are the types as the policy decided them; a conversion alone has no policy, and one rule.
 func tensors(a *job.Artifact) []Tensor {
 	ts := []Tensor{} // a file of a vocabulary alone has none
 	if a.Policy != nil {
@@ -282,7 +285,26 @@ func ReadReceipt(path string) (*Receipt, error) {
 	if r.Version < 1 || r.Version > ReceiptVersion {
 		return nil, &fault.Invalid{On: path, Says: fmt.Sprintf("receipt version %d, this quern reads up to %d", r.Version, ReceiptVersion), Next: "use a newer quern"}
 	}
-	return &r, nil
+	return &r, r.sound(path)
+}
+
+// digestForm is how receipts write the digest of what quern made.
+var digestForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+
+// sound refuses a receipt whose outputs are not names and digests of files. Names go into paths, into SHA256SUMS line by line and into
+// signed statements, so that whoever sends a receipt could otherwise write there what they like.
+func (r *Receipt) sound(path string) error {
+	for _, f := range slices.Concat(r.Outputs, r.Beside) {
+		switch {
+		case f.Name == "" || f.Name == "." || f.Name == ".." || strings.ContainsAny(f.Name, `/\`) || strings.ContainsFunc(f.Name, unicode.IsControl):
+			return &fault.Invalid{On: path, Says: fmt.Sprintf("%.80q is no name of a file beside the receipt", f.Name)}
+		case !digestForm.MatchString(f.Digest):
+			return &fault.Invalid{On: path, Says: fmt.Sprintf("%.80q of %s is no SHA-256", f.Digest, f.Name)}
+		case f.Size < 0:
+			return &fault.Invalid{On: path, Says: fmt.Sprintf("%s has %d bytes", f.Name, f.Size)}
+		}
+	}
+	return nil
 }
 
 // NoReceiptError says that a file has no receipt beside it. It is an fs.ErrNotExist.

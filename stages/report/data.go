@@ -78,6 +78,7 @@ func gather(records []record.Record) []*model {
 	return models
 }
 
+// find tells machines apart by chip and cores as well: figures of two machines in one plot would compare nothing.
 func find(models *[]*model, r record.Record) *model {
 	for _, m := range *models {
 		if m.Name == r.Model && m.Machine == r.Machine && m.Cores == r.Cores && m.GPUCores == r.GPUCores {
@@ -89,6 +90,7 @@ func find(models *[]*model, r record.Record) *model {
 	return m
 }
 
+// add lets a newer record overrule an older one kind by kind: a later bench without quality does not take the quality away.
 func (m *model) add(r record.Record) {
 	i := slices.IndexFunc(m.Rows, func(x *row) bool { return x.Type == r.Type })
 	if i < 0 {
@@ -134,6 +136,7 @@ func newest[T comparable](old *T, v T) {
 	}
 }
 
+// count takes the checks of the newest test alone; skipped ones are neither good nor bad.
 func (x *row) count(r record.Record) {
 	x.Checks, x.Failed = 0, 0
 	for _, c := range r.Smoke.Checks {

@@ -27,6 +27,7 @@ type figure struct {
 // key explains a colour.
 type key struct{ Class, Text string }
 
+// tableRow is a line of the table behind a plot, its first cell the type.
 type tableRow struct {
 	Chosen bool
 	Cells  []string
@@ -65,6 +66,8 @@ func (m *model) figures() ([]*figure, error) {
 
 const noQuality = "No quality has been measured: quern quality FILE compares a file with its source."
 
+// qualityBySize answers what more bits buy. Agreement is the axis, not divergence: it is a share that a person understands, and it falls
+// where divergence rises.
 func qualityBySize(m *model) (*figure, error) {
 	f := &figure{Title: "Quality by size", Head: []string{"type", "size", "bits a weight", "agreement", "divergence", "perplexity"}}
 	var ps []point
@@ -88,6 +91,7 @@ func qualityBySize(m *model) (*figure, error) {
 	return f, f.scatter(ps, unit, noQuality)
 }
 
+// qualityBySpeed is the same choice seen by who waits for answers: generation with an empty cache, since prompts differ little by type.
 func qualityBySpeed(m *model) (*figure, error) {
 	f := &figure{Title: "Quality by speed", Says: "agreement with the original against tokens a second of an answer", Head: []string{"type", "tokens/s", "spread", "agreement"}}
 	var ps []point
@@ -152,6 +156,7 @@ func withUnit(unit string) func(float64) string {
 	}
 }
 
+// keysOf explains the colours where there are two of them.
 func keysOf(chosen bool) []key {
 	if !chosen {
 		return nil
@@ -167,6 +172,7 @@ func speedOfPrompts(m *model) (*figure, error) {
 	return speedByDepth(m, false, "Speed of prompts", "prompt tokens read a second, by tokens that are in the cache before")
 }
 
+// speedByDepth has a bar for each depth of cache: attention over a long cache costs what no figure with an empty one shows.
 func speedByDepth(m *model, generation bool, title, says string) (*figure, error) {
 	f := &figure{Title: title, Says: says, Head: []string{"type", "depth", "test", "tokens/s", "spread", "runs"}}
 	depths := m.depths()
@@ -228,6 +234,7 @@ func depthText(d int) string {
 	return grouped(float64(d)) + " tokens before"
 }
 
+// memoryByContext is planned, not measured: a benchmark fills one context, and the question is which one fits.
 func memoryByContext(m *model) (*figure, error) {
 	f := &figure{Title: "Memory by context", Head: []string{"type", "context", "weights", "cache", "states", "computing", "total"}}
 	lead := m.first()
@@ -259,6 +266,7 @@ func memoryByContext(m *model) (*figure, error) {
 	return f, f.bars(list, 0, float64(most)/scale, withUnit(unit), 66)
 }
 
+// memoryParts has states of recurrent layers with the cache: both grow with sequences, and a colour of their own would be empty mostly.
 func memoryParts(m recommend.Memory, scale float64) []part {
 	return []part{{float64(m.Weights) / scale, "bar weights"}, {float64(m.KV+m.Recurrent) / scale, "bar cache"}, {float64(m.Compute) / scale, "bar computing"}}
 }

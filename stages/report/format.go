@@ -10,6 +10,7 @@ import (
 // none stands where nothing was measured.
 const none = "–"
 
+// bytesText counts in powers of ten, as shops and download pages do; memory of machines is in GiB, as theirs is sold.
 func bytesText(n int64) string {
 	switch f := float64(n); {
 	case n == 0:
@@ -24,6 +25,7 @@ func bytesText(n int64) string {
 	return fmt.Sprintf("%.2f GB", float64(n)/1e9)
 }
 
+// number has none for what is not finite: a broken file's perplexity is not a figure to draw.
 func number(v float64, digits int) string {
 	if v == 0 || math.IsNaN(v) || math.IsInf(v, 0) {
 		return none
@@ -38,6 +40,7 @@ func percent(v float64) string {
 	return fmt.Sprintf("%.1f %%", 100*v)
 }
 
+// spread says of a single run that it is one: nought per cent would claim that it can be repeated.
 func spread(v float64, runs int) string {
 	switch runs {
 	case 0:

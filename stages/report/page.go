@@ -43,6 +43,7 @@ type bare struct{ Model, Type, Size, When string }
 // maxBare is how many of them are listed: a machine that converts for others makes thousands.
 const maxBare = 40
 
+// section is a model with all that is derived from its records, so that the template decides nothing.
 type section struct {
 	*model
 	Lead    *row
@@ -126,6 +127,7 @@ func (v view) Overview() []overview {
 	return all
 }
 
+// overview is a line of the table of models.
 type overview struct{ Name, Anchor, Type, Size, Agrees, Answers, Machine, When string }
 
 func dayText(t time.Time) string { return t.UTC().Format("2 Jan 2006") }
@@ -161,6 +163,7 @@ func (x *row) verdict() string {
 	return s + "."
 }
 
+// tiles leave out what was not measured: an empty tile reads as nought.
 func (x *row) tiles() []tile {
 	ts := []tile{{"Size", bytesText(x.Bytes), "", number(x.BPW, 2) + " bits a weight"}}
 	if q := x.Quality; q != nil {
@@ -188,6 +191,7 @@ var typeHead = []string{"type", "size", "bits", "agreement", "divergence", "99 %
 // Head gives the template the columns of a section's table.
 func (section) Head() []string { return typeHead }
 
+// cells keep their columns, so that rows can be compared: what was not measured is a dash.
 func (x *row) cells() []string {
 	c := []string{bytesText(x.Bytes), number(x.BPW, 2), none, none, none, none, none, none, none}
 	if q := x.Quality; q != nil {
