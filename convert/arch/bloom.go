@@ -18,6 +18,7 @@ var (
 var _ = Register(Arch{
 	HF:    []string{"BloomForCausalLM", "BloomModel"},
 	GGUF:  "bloom",
+	Odd:   feedForward, // the key states four times the width, whatever the configuration does
 	Names: TextNames,
 	Tensors: Rules{
 		Rename("*transformer.*", "transformer.=>"),

@@ -117,6 +117,10 @@ func difference(a, b string) []string {
 	return slices.DeleteFunc(strings.Fields(a), func(r string) bool { return slices.Contains(has, r) })
 }
 
+// feedForward are the roles whose width some entries state by a rule of thumb: the reference converts a checkpoint of another
+// width all the same, and llama.cpp says what it makes of it.
+var feedForward = []string{"ffn_up", "ffn_down"}
+
 // dimensions reads the numbers of a file from its metadata.
 type dimensions struct {
 	keys map[string]any

@@ -23,6 +23,7 @@ var (
 var _ = Register(Arch{
 	HF:    []string{"FalconForCausalLM", "RWForCausalLM"},
 	GGUF:  "falcon",
+	Odd:   feedForward, // the key states four times the width, whatever the configuration does
 	Names: TextNames,
 	Tensors: Rules{
 		Refuse("*query_key_value.bias", "llama.cpp has no Falcon with biases"),

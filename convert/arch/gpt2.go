@@ -11,6 +11,7 @@ import "quern/convert/vocab"
 var _ = Register(Arch{
 	HF:    []string{"GPT2LMHeadModel"},
 	GGUF:  "gpt2",
+	Odd:   feedForward, // the key states four times the width, whatever the configuration does
 	Names: TextNames,
 	Tensors: Rules{
 		Drop("*.attn.bias|*.attn.masked_bias", "the causal mask, computed at run time"),

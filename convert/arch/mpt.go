@@ -15,6 +15,7 @@ import (
 var _ = Register(Arch{
 	HF:    []string{"MPTForCausalLM"},
 	GGUF:  "mpt",
+	Odd:   feedForward, // the key states four times the width, whatever the configuration does
 	Names: TextNames,
 	Tensors: Rules{Code("*.scales", "scales of the activation, under llama.cpp's name for them", func(b *Build, it Item) ([]Item, error) {
 		// The reference makes this name too, then looks for it among the checkpoint's and fails.

@@ -28,6 +28,7 @@ func phiRope(part Expr) Expr { return FloorDiv(Trunc(Mul(part, phiWidth)), phiHe
 var _ = Register(Arch{
 	HF:    []string{"PhiForCausalLM"},
 	GGUF:  "phi2",
+	Odd:   feedForward, // the key states four times the width, whatever the configuration does
 	Names: TextNames,
 	Keys: Keys{
 		Set("context_length", phiContext),

@@ -11,6 +11,7 @@ import "quern/convert/vocab"
 var _ = Register(Arch{
 	HF:    []string{"GPTBigCodeForCausalLM"},
 	GGUF:  "starcoder",
+	Odd:   feedForward, // the key states four times the width, whatever the configuration does
 	Names: TextNames,
 	Keys:  gptKeys(Cfg("n_head"), 1),
 	Vocab: vocab.GPT2,

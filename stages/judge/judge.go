@@ -55,7 +55,7 @@ func (Stage) Skip(s *job.State) string {
 	case len(s.Files) > 0 && !generates(s.Files[0]):
 		return "the model does not predict a text token by token"
 	case len(rivals(s)) == 0:
-		return "the file holds the source's own precision"
+		return "nothing was quantized here: `quern quality FILE --against SOURCE` compares a file that was made elsewhere"
 	}
 	return ""
 }
