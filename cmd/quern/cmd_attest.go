@@ -8,6 +8,7 @@ import (
 	"quern/pipeline"
 	"quern/stages/attest"
 	"quern/stages/record"
+	"quern/stages/source"
 
 	"github.com/google/renameio/v2"
 	"github.com/urfave/cli/v2"
@@ -47,7 +48,7 @@ func attestFiles(ctx context.Context, c *cli.Context, o *output) error {
 		if err != nil {
 			return err
 		}
-		digest, _, err := record.SumFile(ctx, path)
+		digest, _, err := source.SumFile(ctx, path)
 		if err != nil {
 			return err
 		}

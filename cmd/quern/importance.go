@@ -34,6 +34,6 @@ func useImatrix(c *cli.Context, s *job.State) error {
 	m.Keep(include, exclude)
 	importance.Take(s, name, m)
 	s.Wish.Imatrix = true
-	s.Matrix, err = importance.Describe(name, m)
+	s.Matrix, err = importance.Describe(c.Context, name, m)
 	return err
 }

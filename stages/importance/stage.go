@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -68,7 +67,7 @@ func (Stage) Run(ctx context.Context, s *job.State, ev pipeline.Events) error {
 		return err
 	}
 	stem := filepath.Join(dir, strings.TrimSuffix(plan.MatrixFile(s), ".imatrix.gguf")+"-"+key)
-	r, err := kept(stem)
+	r, err := kept(ctx, stem)
 	if err != nil {
 		return err
 	}
@@ -122,8 +121,8 @@ func Take(s *job.State, file string, m *imatrix.Matrix) {
 }
 
 // Describe is what a receipt says of a matrix that was named.
-func Describe(path string, m *imatrix.Matrix) (*job.Calibration, error) {
-	sum, err := digest(path)
+func Describe(ctx context.Context, path string, m *imatrix.Matrix) (*job.Calibration, error) {
+	sum, _, err := source.SumFile(ctx, path)
 	c := &job.Calibration{File: path, Digest: sum, Chunks: m.Chunks, Entries: len(m.Entries)}
 	if len(m.Datasets) > 0 {
 		c.Text = m.Datasets[0]
@@ -168,7 +167,7 @@ func sourceKey(s *job.State) (string, error) {
 }
 
 // kept is the record of a whole matrix, or nil.
-func kept(stem string) (*record, error) {
+func kept(ctx context.Context, stem string) (*record, error) {
 	b, err := os.ReadFile(stem + ".json")
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -181,23 +180,10 @@ func kept(stem string) (*record, error) {
 		return nil, nil
 	}
 	// the matrix may have been removed or changed since: then it is computed again
-	if sum, err := digest(r.Path); err != nil || sum != r.Digest {
+	if sum, _, err := source.SumFile(ctx, r.Path); err != nil || sum != r.Digest {
 		return nil, nil
 	}
 	return &r, nil
-}
-
-func digest(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("sha256:%x", h.Sum(nil)), nil
 }
 
 func compute(ctx context.Context, s *job.State, ev pipeline.Events, stem string) (*record, error) {
@@ -229,7 +215,7 @@ func compute(ctx context.Context, s *job.State, ev pipeline.Events, stem string)
 	}
 	r := &record{Path: rep.Path, Calibration: job.Calibration{File: plan.MatrixFile(s), Text: calibration.Name, Of: of, Chunks: rep.Chunks,
 		Entries: rep.Entries, Coverage: rep.Coverage.Lines(), Seconds: time.Since(start).Seconds()}}
-	if r.Digest, err = digest(rep.Path); err != nil {
+	if r.Digest, _, err = source.SumFile(ctx, rep.Path); err != nil {
 		return nil, err
 	}
 	b, err := json.MarshalIndent(r, "", " ")

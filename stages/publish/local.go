@@ -11,7 +11,7 @@ import (
 	"quern/hfclient"
 	"quern/pipeline"
 	"quern/stages/place"
-	"quern/stages/record"
+	"quern/stages/source"
 
 	"github.com/google/renameio/v2"
 )
@@ -83,7 +83,7 @@ func (d *Done) place(ctx context.Context, a Asset, to string, o Options) error {
 		return nil
 	}
 	if fi, err := os.Stat(to); err == nil && fi.Mode().IsRegular() && fi.Size() == a.Size {
-		digest, _, err := record.SumFile(ctx, to)
+		digest, _, err := source.SumFile(ctx, to)
 		if err != nil {
 			return err
 		}

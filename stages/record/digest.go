@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"os"
 	"runtime"
 
 	"quern/hfclient"
@@ -62,16 +61,6 @@ func streamed(s *job.State) ([]FileDigest, string, error) {
 		fd = append(fd, d)
 	}
 	return fd, fmt.Sprintf("streamed from the Hub: %d files by their digest, %d by length and ETag only", len(fd)-n, n), nil
-}
-
-// SumFile is the digest of a file, as receipts have it, and its size.
-func SumFile(ctx context.Context, path string) (string, int64, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", 0, err
-	}
-	defer f.Close()
-	return source.Digest(ctx, f)
 }
 
 // platform decides with the kernel which bits a quantization has: compilers fuse differently.

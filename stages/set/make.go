@@ -17,6 +17,7 @@ import (
 	"quern/stages/plan"
 	"quern/stages/pull"
 	"quern/stages/record"
+	"quern/stages/source"
 )
 
 // The ranks of stages: what is nearer to a finished model goes first.
@@ -183,7 +184,7 @@ func (m *model) recall(ctx context.Context, p *piece) (bool, error) {
 		return false, err
 	}
 	if _, why := m.ledger.Recall("fit", step); why != "" {
-		d, _, err := record.SumFile(ctx, m.recipePath(p))
+		d, _, err := source.SumFile(ctx, m.recipePath(p))
 		if err != nil || m.made(m.recipePath(p)) != d {
 			return false, nil
 		}
@@ -365,7 +366,7 @@ func (m *model) accept(f *file, step pipeline.Step) error {
 		if want == "" {
 			return errors.New("it was not made")
 		}
-		d, n, err := record.SumFile(context.Background(), path)
+		d, n, err := source.SumFile(context.Background(), path)
 		if err != nil || d != want || n != f.art.Plans[i].FileSize {
 			return errors.Join(err, fmt.Errorf("%s is not what was made", path))
 		}

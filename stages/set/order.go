@@ -16,6 +16,7 @@ import (
 	"quern/pipeline/queue"
 	"quern/quantize/llamacpp"
 	"quern/stages/record"
+	"quern/stages/source"
 )
 
 // Order is an entry as a worker gets it: the body of a task.
@@ -123,7 +124,7 @@ func (o *Order) Do(ctx context.Context, t Tools, opts Options, store queue.Store
 
 // carry puts a file into the store under its task and path.
 func carry(ctx context.Context, store queue.Store, id, dir, path string) (Carried, error) {
-	d, _, err := record.SumFile(ctx, path)
+	d, _, err := source.SumFile(ctx, path)
 	if err != nil {
 		return Carried{}, err
 	}
@@ -142,13 +143,13 @@ func (c Carried) fetch(ctx context.Context, store queue.Store, dir string) error
 		return errors.New("a file of the name " + c.Path + " would leave its folder")
 	}
 	path := filepath.Join(dir, filepath.FromSlash(c.Path))
-	if d, _, err := record.SumFile(ctx, path); err == nil && d == c.Digest {
+	if d, _, err := source.SumFile(ctx, path); err == nil && d == c.Digest {
 		return nil
 	}
 	if err := store.Fetch(ctx, c.Object, path); err != nil {
 		return err
 	}
-	d, _, err := record.SumFile(ctx, path)
+	d, _, err := source.SumFile(ctx, path)
 	if err == nil && d != c.Digest {
 		err = errors.Join(&DamagedError{path, d, c.Digest}, os.Remove(path))
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -58,6 +59,16 @@ func Digest(ctx context.Context, r io.Reader) (digest string, size int64, err er
 	h := sha256.New()
 	size, err = io.CopyBuffer(struct{ io.Writer }{h}, &stopping{ctx, r}, make([]byte, 1<<20))
 	return "sha256:" + hex.EncodeToString(h.Sum(nil)), size, err
+}
+
+// SumFile is the digest of a file, as receipts have it, and its size.
+func SumFile(ctx context.Context, path string) (digest string, size int64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", 0, err
+	}
+	defer f.Close()
+	return Digest(ctx, f)
 }
 
 // stopping is a reader that ends with its context.
